@@ -1,0 +1,81 @@
+//! The connection to a cell's NATS servers.
+
+use crate::ids::Cell;
+use async_nats::jetstream;
+use std::{sync::Arc, time::Duration};
+
+/// How long one answer may take before it is unknown. A pending acknowledgement is not failed by a disconnect, so this
+/// bounds it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Where a cell's servers are.
+#[derive(Clone, Debug)]
+pub struct BusOptions {
+    /// `nats://host:port`, several separated by commas.
+    pub url: String,
+    pub user: Option<(String, String)>,
+    pub cell: Cell,
+    /// Copies of each stream: 1 for the embedded profile, 3 in a cluster.
+    pub replicas: usize,
+}
+
+/// A connected cell. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    client: async_nats::Client,
+    jetstream: jetstream::Context,
+    options: Arc<BusOptions>,
+}
+
+impl Bus {
+    /// Connects; the client reconnects by itself from then on.
+    pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
+        let mut connect = async_nats::ConnectOptions::new()
+            .name("millrace")
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .client_capacity(65_536)
+            .subscription_capacity(65_536)
+            .reconnect_delay_callback(|attempts| Duration::from_millis((20 * attempts as u64).min(1_000)));
+        if let Some((user, password)) = options.user.clone() {
+            connect = connect.user_and_password(user, password);
+        }
+        let servers: Vec<&str> = options.url.split(',').collect();
+        let client = connect
+            .connect(servers)
+            .await
+            .map_err(|source| ConnectError { url: options.url.clone(), source })?;
+        let jetstream = jetstream::new(client.clone());
+        Ok(Self { client, jetstream, options: Arc::new(options) })
+    }
+
+    pub fn cell(&self) -> &Cell {
+        &self.options.cell
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    pub(super) fn replicas(&self) -> usize {
+        self.options.replicas
+    }
+
+    pub(super) fn client(&self) -> &async_nats::Client {
+        &self.client
+    }
+
+    pub(super) fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        REQUEST_TIMEOUT
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no NATS server answers at {url}: {source}; is it running, and do user and password fit?")]
+pub struct ConnectError {
+    url: String,
+    source: async_nats::ConnectError,
+}

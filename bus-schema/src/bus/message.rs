@@ -1,0 +1,57 @@
+//! Between a stored event and a NATS message.
+
+use crate::{
+    envelope::{Envelope, InvalidEnvelope, StoredEvent},
+    subject::{InvalidSubject, Subject},
+};
+use async_nats::{HeaderMap, Message};
+
+/// Headers the server adds to what direct get returns.
+const SEQUENCE: &str = "Nats-Sequence";
+const SUBJECT: &str = "Nats-Subject";
+
+/// A message of the log that cannot be read as an event. The log position is known, so a reader can stop there and say
+/// why.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MalformedMessage {
+    #[error("{0}")]
+    Subject(#[from] InvalidSubject),
+    #[error("{0}")]
+    Envelope(#[from] InvalidEnvelope),
+    #[error("the message has no headers")]
+    NoHeaders,
+}
+
+pub(super) fn headers_of(envelope: &Envelope) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in envelope.headers() {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// One pass over a header map; looking names up one by one would allocate each time.
+pub(super) fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
+    headers.iter().filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str()))).collect()
+}
+
+pub(super) fn lookup<'a>(pairs: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+    pairs.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| *value)
+}
+
+pub(super) fn decode(subject: &str, seq: u64, message: &Message) -> Result<StoredEvent, MalformedMessage> {
+    let headers = message.headers.as_ref().ok_or(MalformedMessage::NoHeaders)?;
+    let pairs = pairs(headers);
+    Ok(StoredEvent {
+        seq,
+        subject: Subject::parse(subject)?,
+        envelope: Envelope::from_headers(|name| lookup(&pairs, name))?,
+        body: message.payload.clone(),
+    })
+}
+
+/// A message of a direct get answer: subject and position are headers there.
+pub(super) fn direct_position(message: &Message) -> Option<(String, u64)> {
+    let pairs = pairs(message.headers.as_ref()?);
+    Some((lookup(&pairs, SUBJECT)?.to_owned(), lookup(&pairs, SEQUENCE)?.parse().ok()?))
+}

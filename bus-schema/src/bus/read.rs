@@ -1,0 +1,149 @@
+//! Reading the log without a consumer: batched direct get.
+
+use super::{
+    Bus,
+    message::{self, MalformedMessage},
+    streams::latest_stream,
+};
+use crate::{envelope::StoredEvent, subject::Family};
+use async_nats::Message;
+use bytes::Bytes;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Messages asked for at once; the server sends them as one stream of replies.
+const BATCH: usize = 512;
+/// The server answers at most this many subjects of one "last of each" request.
+const MAX_SUBJECTS: usize = 512;
+
+impl Bus {
+    /// Every event of one subject after a position, oldest first.
+    pub async fn read_subject(&self, family: Family, subject: &str, after: u64) -> Result<Vec<StoredEvent>, ReadError> {
+        let mut events = Vec::new();
+        let mut from = after + 1;
+        loop {
+            let batch = self.read_filtered(family, subject, from, BATCH).await?;
+            let Some(last) = batch.last() else { return Ok(events) };
+            from = last.seq + 1;
+            let ended = batch.len() < BATCH;
+            events.extend(batch);
+            if ended {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Up to `limit` events (at most 1,000) from a position on whose subject matches a filter (wildcards allowed).
+    pub async fn read_filtered(
+        &self,
+        family: Family,
+        filter: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        let stream = family.stream(self.cell());
+        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000) });
+        let messages = self.direct_get(&stream, &request).await?;
+        messages.iter().map(|message| stored(&stream, message)).collect()
+    }
+
+    /// The position of the last event of each subject; a subject that has none is absent.
+    pub async fn last_positions(&self, family: Family, subjects: &[String]) -> Result<HashMap<String, u64>, ReadError> {
+        let stream = family.stream(self.cell());
+        let found = self.last_of(&stream, subjects).await?;
+        Ok(found.into_iter().filter_map(|message| message::direct_position(&message)).collect())
+    }
+
+    /// The last event of each subject that has one.
+    pub async fn last_events(&self, family: Family, subjects: &[String]) -> Result<Vec<StoredEvent>, ReadError> {
+        let stream = family.stream(self.cell());
+        self.last_of(&stream, subjects).await?.iter().map(|message| stored(&stream, message)).collect()
+    }
+
+    /// The newest value of each subject of a stream of latest values (`keys`, `snapshots`), with its position.
+    pub async fn latest(&self, kind: &str, subjects: &[String]) -> Result<HashMap<String, (u64, Bytes)>, ReadError> {
+        let stream = latest_stream(kind, self.cell());
+        let found = self.last_of(&stream, subjects).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|message| {
+                let (subject, seq) = message::direct_position(&message)?;
+                Some((subject, (seq, message.payload)))
+            })
+            .collect())
+    }
+
+    /// Deletes one message of a stream of latest values so that its bytes are overwritten on disk. `Ok(false)`: it was
+    /// gone already.
+    pub async fn erase_latest(&self, kind: &str, seq: u64) -> Result<bool, ReadError> {
+        let stream = latest_stream(kind, self.cell());
+        let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
+        let body = json!({ "seq": seq, "no_erase": false }).to_string();
+        let answer = self
+            .client()
+            .request(subject, body.into())
+            .await
+            .map_err(|error| ReadError::Unreachable(error.to_string()))?;
+        let answer: Value = serde_json::from_slice(&answer.payload).map_err(|_| ReadError::Unreadable)?;
+        match (&answer["success"], answer["error"]["err_code"].as_u64()) {
+            (Value::Bool(true), _) => Ok(true),
+            (_, Some(10043 | 10037)) => Ok(false),
+            _ => Err(ReadError::Unreachable(answer["error"]["description"].to_string())),
+        }
+    }
+
+    async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
+        let mut messages = Vec::with_capacity(subjects.len());
+        for chunk in subjects.chunks(MAX_SUBJECTS) {
+            messages.extend(self.direct_get(stream, &json!({ "multi_last": chunk })).await?);
+        }
+        Ok(messages)
+    }
+
+    /// Sends one direct get and gathers its replies up to the end mark.
+    async fn direct_get(&self, stream: &str, request: &Value) -> Result<Vec<Message>, ReadError> {
+        let inbox = self.client().new_inbox();
+        let mut replies =
+            self.client().subscribe(inbox.clone()).await.map_err(|error| ReadError::Unreachable(error.to_string()))?;
+        self.client()
+            .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.to_string().into())
+            .await
+            .map_err(|error| ReadError::Unreachable(error.to_string()))?;
+        let mut messages = Vec::new();
+        loop {
+            let message = tokio::time::timeout(self.timeout(), replies.next())
+                .await
+                .map_err(|_| ReadError::Unreachable("the log did not answer in time".into()))?
+                .ok_or_else(|| ReadError::Unreachable("the connection closed".into()))?;
+            match message.status.map(|status| status.as_u16()) {
+                // 204 is the end of a batch, 404 says that nothing matches.
+                Some(204 | 404) => return Ok(messages),
+                Some(503) => return Err(ReadError::Unreachable(format!("nothing serves the stream {stream}"))),
+                Some(code) if code >= 400 => {
+                    let why = message.description.map(|text| text.to_string()).unwrap_or_default();
+                    return Err(ReadError::Refused { code, why });
+                }
+                _ => messages.push(message),
+            }
+        }
+    }
+}
+
+fn stored(stream: &str, message: &Message) -> Result<StoredEvent, ReadError> {
+    let (subject, seq) = message::direct_position(message).ok_or(ReadError::Unreadable)?;
+    message::decode(&subject, seq, message)
+        .map_err(|source| ReadError::Malformed { stream: stream.to_owned(), seq, source })
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the log cannot be read now: {0}")]
+    Unreachable(String),
+    #[error("the log refused to be read ({code}): {why}")]
+    Refused { code: u16, why: String },
+    #[error("message {seq} of {stream} is not an event: {source}")]
+    Malformed { stream: String, seq: u64, source: MalformedMessage },
+    #[error("an answer of the log cannot be read")]
+    Unreadable,
+}

@@ -1,0 +1,97 @@
+//! The streams of a cell and the settings that make them a log: nothing is ever deleted, discarded or aged out.
+
+use super::Bus;
+use crate::{ids::Cell, subject::Family};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use std::time::Duration;
+
+/// A retry within this window is refused by the server itself; beyond it the aggregate's own history decides.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// The stream of latest values (keys, snapshots) of one kind in a cell.
+pub(crate) fn latest_stream(kind: &str, cell: &Cell) -> String {
+    format!("{}_{cell}", kind.to_uppercase())
+}
+
+impl Bus {
+    /// Makes sure the streams of this cell exist with the settings the platform relies on.
+    pub async fn ensure_streams(&self) -> Result<(), StreamError> {
+        let cell = self.cell();
+        for family in [Family::Events, Family::Facts] {
+            self.ensure(self.log_config(family, cell)).await?;
+        }
+        for kind in ["keys", "snapshots"] {
+            self.ensure(self.latest_config(kind, cell)).await?;
+        }
+        Ok(())
+    }
+
+    fn log_config(&self, family: Family, cell: &Cell) -> Config {
+        Config {
+            name: family.stream(cell),
+            subjects: vec![family.filter(cell, None)],
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            num_replicas: self.replicas(),
+            duplicate_window: DUPLICATE_WINDOW,
+            allow_direct: true,
+            allow_atomic_publish: true,
+            deny_delete: true,
+            deny_purge: true,
+            ..Config::default()
+        }
+    }
+
+    fn latest_config(&self, kind: &str, cell: &Cell) -> Config {
+        Config {
+            name: latest_stream(kind, cell),
+            subjects: vec![format!("{kind}.{cell}.>")],
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            max_messages_per_subject: 1,
+            num_replicas: self.replicas(),
+            allow_direct: true,
+            allow_atomic_publish: true,
+            ..Config::default()
+        }
+    }
+
+    async fn ensure(&self, config: Config) -> Result<(), StreamError> {
+        let name = config.name.clone();
+        let failed = |source| StreamError { stream: name.clone(), source };
+        let info = self
+            .jetstream()
+            .get_or_create_stream(config.clone())
+            .await
+            .map_err(|error| failed(Box::new(error)))?
+            .get_info()
+            .await
+            .map_err(|error| failed(Box::new(error)))?;
+        let found = &info.config;
+        let differs = found.allow_atomic_publish != config.allow_atomic_publish
+            || found.allow_direct != config.allow_direct
+            || found.deny_delete != config.deny_delete
+            || found.deny_purge != config.deny_purge
+            || found.discard != config.discard
+            || !found.max_age.is_zero();
+        if differs {
+            return Err(failed("it exists with other settings than a log needs (atomic publish, direct get, no deletion, no age limit)".into()));
+        }
+        Ok(())
+    }
+
+    /// The last position of a family's stream; 0 when it is empty.
+    pub async fn last_seq(&self, family: Family) -> Result<u64, StreamError> {
+        let name = family.stream(self.cell());
+        let failed = |source| StreamError { stream: name.clone(), source };
+        let stream = self.jetstream().get_stream(&name).await.map_err(|error| failed(Box::new(error)))?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the stream {stream} is not usable: {source}")]
+pub struct StreamError {
+    stream: String,
+    source: async_nats::Error,
+}

@@ -1,0 +1,3 @@
+//! Customers: contacts, their consents and tags, and imports of them.
+
+pub mod contact;
