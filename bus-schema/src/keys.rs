@@ -44,9 +44,22 @@ pub struct TenantKey {
 }
 
 impl TenantKey {
+    /// A tenant's key with known bytes, for tests of deciders.
+    pub fn fixed(secret: [u8; 32]) -> Self {
+        Self { key: SealingKey::new(KeyId(uuid::Uuid::nil()), secret) }
+    }
+
     /// The hash under which a unique value of this tenant is claimed. `what` keeps e-mails and slugs apart.
     pub fn claim(&self, what: &str, value: &str) -> ClaimHash {
         ClaimHash(hex(&keyed_hash(self.key.secret(), &[b"claim", what.as_bytes(), value.as_bytes()])[..16]))
+    }
+
+    /// The id of an aggregate that follows from a unique value, so that its creation is its own claim.
+    pub fn derived_id(&self, what: &str, value: &str) -> uuid::Uuid {
+        let hash = keyed_hash(self.key.secret(), &[b"id", what.as_bytes(), value.as_bytes()]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     /// A short keyed fingerprint, for telling a retried request from another one.

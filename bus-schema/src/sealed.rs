@@ -66,6 +66,10 @@ impl Keyring {
         self.0.get(&id)
     }
 
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.0.keys().copied()
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

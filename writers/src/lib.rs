@@ -1,1 +1,18 @@
+//! Deciding and appending: every action of the platform becomes events here.
+//!
+//! A [`decider`] is pure. The [`writer`] loads it, lets it decide, appends through the [`store`] and starts again when
+//! somebody else was first. One file per aggregate (`crm/contact.rs`).
 
+pub mod backend;
+pub mod crm;
+pub mod decider;
+pub mod facts;
+pub mod harness;
+pub mod rejection;
+pub mod store;
+pub mod writer;
+
+pub use decider::{ClaimChange, Ctx, Decider, Decision, KeyNeed};
+pub use rejection::{Class, Rejected, Rejection};
+pub use store::{EventStore, StoreError};
+pub use writer::{Meta, Receipt, Tx, WriteError, Writer};

@@ -106,8 +106,7 @@ fn headers(outgoing: &Outgoing) -> HeaderMap {
 fn classify(error: ServerError) -> AppendError {
     match error.err_code {
         10071 | 10164 => AppendError::Conflict,
-        // An event id the server has seen: what became of its first sending must be read back.
-        10201 => AppendError::Unknown(error.description),
+        10201 => AppendError::Duplicate,
         10176 | 10210 => AppendError::Unreachable(error.description),
         10077 | 10023 | 10047 => AppendError::Full(error.description),
         code => AppendError::Misuse { code, description: error.description },
@@ -120,6 +119,9 @@ pub enum AppendError {
     /// Somebody else was first: load again and decide again.
     #[error("the subject has moved on since it was read")]
     Conflict,
+    /// The server has seen an event id of this append within its window: what became of it must be read back.
+    #[error("an event of this append is in the log already")]
+    Duplicate,
     /// Nothing was stored; the same append may be sent again.
     #[error("the log did not take the append: {0}")]
     Unreachable(String),

@@ -1,7 +1,13 @@
 //! A contact: a person the tenant knows. Everything personal is sealed under the contact's own key.
 
-use crate::{claim::ClaimHash, events, ids::KeyId, sealed::{Personal, Sealed}, time::Micros};
+use crate::{
+    events,
+    ids::KeyId,
+    sealed::{Personal, Sealed},
+    time::Micros,
+};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 events! {
     /// What can happen to a contact.
@@ -13,6 +19,8 @@ events! {
         ConsentGiven(ConsentGiven) = "contact.consent_given" @ 1,
         ConsentWithdrawn(ConsentWithdrawn) = "contact.consent_withdrawn" @ 1,
         Erased(ContactErased) = "contact.erased" @ 1,
+        AddressTaken(AddressTaken) = "contact.address_taken" @ 1,
+        AddressReleased(AddressReleased) = "contact.address_released" @ 1,
     }
 }
 
@@ -46,22 +54,22 @@ impl Personal for ContactDetails {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContactCreated {
     pub details: Sealed<ContactDetails>,
-    /// The claim on the e-mail address, kept so that it can be released.
-    pub email_claim: ClaimHash,
+    /// The home of its e-mail address: the id that follows from the address (see the decider).
+    pub home: Uuid,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The import that brought this contact, so that it can be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub import: Option<uuid::Uuid>,
+    pub import: Option<Uuid>,
 }
 
 /// The details are now these, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContactChanged {
     pub details: Sealed<ContactDetails>,
-    pub email_claim: ClaimHash,
+    pub home: Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub import: Option<uuid::Uuid>,
+    pub import: Option<Uuid>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,4 +125,16 @@ pub struct ConsentWithdrawn {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContactErased {
     pub key: KeyId,
+}
+
+/// Recorded at the home of an e-mail address: this contact, which lives elsewhere, has the address now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AddressTaken {
+    pub by: Uuid,
+}
+
+/// Recorded at the home of an e-mail address: this contact does not have the address any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AddressReleased {
+    pub by: Uuid,
 }

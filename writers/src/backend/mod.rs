@@ -1,0 +1,4 @@
+//! The stores behind the port.
+
+pub mod memory;
+pub mod nats;

@@ -1,0 +1,274 @@
+//! Contacts: an e-mail address belongs to one living contact of a tenant.
+//!
+//! **Whose is an address?** A contact's id follows from its e-mail address (keyed, see `TenantKey::derived_id`), so its
+//! creation, expected at position 0, is its own claim and costs one durable write. The subject of that id is the
+//! address's *home*: whoever holds the address is found there. When a contact moves to another address, the new home
+//! records the holder; when somebody new comes to an address whose home is occupied by a contact that has left it, the
+//! newcomer gets another id and the home records that.
+
+mod details;
+mod service;
+
+use crate::{
+    decider::{Ctx, Decider, Decision, KeyNeed},
+    rejections,
+};
+use bus_schema::{
+    KeyId, Sealed,
+    crm::contact::{
+        AddressReleased, AddressTaken, ConsentEvidence, ConsentGiven, ConsentWithdrawn, ContactChanged,
+        ContactCreated, ContactDetails, ContactErased, ContactEvent, ContactTagged, ContactUntagged, Purpose,
+    },
+};
+pub use details::{MAX_TAGS, normal_email, normal_tag, valid_details};
+use serde::{Deserialize, Serialize};
+pub use service::{change, create, erase, home};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// A contact, or the home of an address.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Contact {
+    person: Option<Person>,
+    erased: bool,
+    /// Who holds this home's address, when it is not the contact that lives here.
+    guest: Option<Uuid>,
+    /// Whether anything ever happened here.
+    used: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Person {
+    details: Sealed<ContactDetails>,
+    /// The home of the address it has now.
+    home: Uuid,
+    tags: BTreeSet<String>,
+    consents: BTreeMap<Purpose, ()>,
+}
+
+/// What can be asked of a contact. [`create`], [`change`] and [`erase`] also keep the addresses' homes.
+#[derive(Clone, Debug)]
+pub enum ContactCommand {
+    Create { details: ContactDetails, tags: Vec<String>, import: Option<Uuid> },
+    Change { details: ContactDetails, import: Option<Uuid> },
+    Tag { tag: String },
+    Untag { tag: String },
+    GiveConsent { purpose: Purpose, evidence: ConsentEvidence },
+    WithdrawConsent { purpose: Purpose, source: String },
+    Erase,
+    /// To a home: its address now belongs to this contact.
+    TakeAddress { by: Uuid },
+    /// To a home: this contact no longer has its address.
+    ReleaseAddress { by: Uuid },
+}
+
+rejections! {
+    /// Why a command to a contact is refused.
+    pub enum ContactRejection {
+        Unknown: Missing, "contact_not_found", "", "there is no such contact";
+        Erased: State, "contact_erased", "", "the contact was erased and cannot be used any more";
+        EmailTaken: State, "email_taken", "/email", "another contact has this e-mail address";
+        HomeOccupied: State, "home_occupied", "/email", "the address was held by another contact before";
+        InvalidEmail: Invalid, "invalid_email", "/email", "an e-mail address has the form name@domain (RFC 5321), at most 254 characters";
+        TooLong { field: &'static str, max: usize }: Invalid, "too_long", "/{field}", "at most {max} characters are allowed";
+        InvalidText { field: &'static str }: Invalid, "invalid_text", "/{field}", "control characters are not allowed";
+        InvalidCountry: Invalid, "invalid_country", "/country", "a country is two upper-case letters of ISO 3166-1, for example DE";
+        InvalidTag: Invalid, "invalid_tag", "/tag", "a tag has 1 to 60 characters of a-z, 0-9, space, '-', '_', '.', ':' and letters of other scripts";
+        TooManyTags: Invalid, "too_many_tags", "/tags", "a contact has at most 100 tags";
+        NoConsent { purpose: &'static str }: State, "no_consent", "/purpose", "the contact has not consented to {purpose}";
+        Sealing: State, "key_destroyed", "", "the contact's key is destroyed";
+    }
+}
+
+impl Contact {
+    /// Whether the address that has its home here belongs to anybody, seen from the contact `id` that lives here.
+    fn address_held(&self, id: Uuid) -> bool {
+        self.guest.is_some() || self.person.as_ref().is_some_and(|person| person.home == id)
+    }
+
+    fn person(&self) -> Result<&Person, ContactRejection> {
+        match (&self.person, self.erased) {
+            (Some(person), _) => Ok(person),
+            (None, true) => Err(ContactRejection::Erased),
+            (None, false) => Err(ContactRejection::Unknown),
+        }
+    }
+
+    /// The details as they are now, sealed; `None` for a home without contact and after erasure.
+    pub fn details(&self) -> Option<&Sealed<ContactDetails>> {
+        self.person.as_ref().map(|person| &person.details)
+    }
+
+    /// Whether somebody lives here now.
+    pub fn is_living(&self) -> bool {
+        self.person.is_some()
+    }
+
+    /// Who holds the address of this home without living here.
+    pub fn guest(&self) -> Option<Uuid> {
+        self.guest
+    }
+
+    pub fn is_erased(&self) -> bool {
+        self.erased
+    }
+
+    /// Whether the person agreed to a purpose and has not taken that back.
+    pub fn consents_to(&self, purpose: Purpose) -> bool {
+        self.person.as_ref().is_some_and(|person| person.consents.contains_key(&purpose))
+    }
+
+    fn key(&self) -> Option<KeyId> {
+        self.details().map(Sealed::key)
+    }
+}
+
+impl Decider for Contact {
+    type Event = ContactEvent;
+    type Command = ContactCommand;
+    type Rejection = ContactRejection;
+
+    fn decide(&self, command: &ContactCommand, ctx: &Ctx) -> Result<Decision<ContactEvent>, ContactRejection> {
+        use ContactRejection as R;
+        let seal_failed = |_| R::Sealing;
+        match command {
+            ContactCommand::Create { details, tags, import } => {
+                let details = valid_details(details)?;
+                let home = ctx.derived_id(EMAIL, &normal_email(&details.email)?);
+                if home == ctx.id && self.address_held(ctx.id) {
+                    return Err(R::EmailTaken);
+                }
+                if self.used {
+                    return Err(R::HomeOccupied);
+                }
+                let tags: BTreeSet<String> = tags.iter().map(|tag| normal_tag(tag)).collect::<Result<_, _>>()?;
+                if tags.len() > MAX_TAGS {
+                    return Err(R::TooManyTags);
+                }
+                let details = ctx.seal(ctx.fresh_key().map_err(seal_failed)?, &details).map_err(seal_failed)?;
+                let tags = tags.into_iter().collect();
+                Ok(Decision::event(ContactCreated { details, home, tags, import: *import }))
+            }
+            ContactCommand::Change { details, import } => {
+                let person = self.person()?;
+                let details = valid_details(details)?;
+                let home = ctx.derived_id(EMAIL, &normal_email(&details.email)?);
+                if home == ctx.id && self.guest.is_some() {
+                    return Err(R::EmailTaken);
+                }
+                if ctx.open(&person.details).map_err(seal_failed)?.known().as_ref() == Some(&details) {
+                    return Ok(Decision::nothing());
+                }
+                let details = ctx.seal(person.details.key(), &details).map_err(seal_failed)?;
+                Ok(Decision::event(ContactChanged { details, home, import: *import }))
+            }
+            ContactCommand::Tag { tag } => {
+                let (person, tag) = (self.person()?, normal_tag(tag)?);
+                if person.tags.contains(&tag) {
+                    return Ok(Decision::nothing());
+                }
+                if person.tags.len() >= MAX_TAGS {
+                    return Err(R::TooManyTags);
+                }
+                Ok(Decision::event(ContactTagged { tag }))
+            }
+            ContactCommand::Untag { tag } => {
+                let (person, tag) = (self.person()?, normal_tag(tag)?);
+                if !person.tags.contains(&tag) {
+                    return Ok(Decision::nothing());
+                }
+                Ok(Decision::event(ContactUntagged { tag }))
+            }
+            ContactCommand::GiveConsent { purpose, evidence } => {
+                let person = self.person()?;
+                if person.consents.contains_key(purpose) {
+                    return Ok(Decision::nothing());
+                }
+                let evidence = details::valid_evidence(evidence)?;
+                let evidence = ctx.seal(person.details.key(), &evidence).map_err(seal_failed)?;
+                Ok(Decision::event(ConsentGiven { purpose: *purpose, evidence }))
+            }
+            ContactCommand::WithdrawConsent { purpose, source } => {
+                if !self.person()?.consents.contains_key(purpose) {
+                    return Ok(Decision::nothing());
+                }
+                let source = details::valid_source(source)?;
+                Ok(Decision::event(ConsentWithdrawn { purpose: *purpose, source }))
+            }
+            ContactCommand::Erase => match (&self.person, self.erased) {
+                (Some(person), _) => Ok(Decision::event(ContactErased { key: person.details.key() })),
+                (None, true) => Ok(Decision::nothing()),
+                (None, false) => Err(R::Unknown),
+            },
+            ContactCommand::TakeAddress { by } => {
+                if self.guest == Some(*by) {
+                    return Ok(Decision::nothing());
+                }
+                if self.address_held(ctx.id) {
+                    return Err(R::EmailTaken);
+                }
+                Ok(Decision::event(AddressTaken { by: *by }))
+            }
+            ContactCommand::ReleaseAddress { by } => {
+                if self.guest != Some(*by) {
+                    return Ok(Decision::nothing());
+                }
+                Ok(Decision::event(AddressReleased { by: *by }))
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &ContactEvent) {
+        self.used = true;
+        match (event, &mut self.person) {
+            (ContactEvent::Created(created), _) => {
+                self.person = Some(Person {
+                    details: created.details.clone(),
+                    home: created.home,
+                    tags: created.tags.iter().cloned().collect(),
+                    consents: BTreeMap::new(),
+                });
+            }
+            (ContactEvent::Changed(changed), Some(person)) => {
+                person.details = changed.details.clone();
+                person.home = changed.home;
+            }
+            (ContactEvent::Tagged(tagged), Some(person)) => _ = person.tags.insert(tagged.tag.clone()),
+            (ContactEvent::Untagged(untagged), Some(person)) => _ = person.tags.remove(&untagged.tag),
+            (ContactEvent::ConsentGiven(given), Some(person)) => _ = person.consents.insert(given.purpose, ()),
+            (ContactEvent::ConsentWithdrawn(taken), Some(person)) => _ = person.consents.remove(&taken.purpose),
+            (ContactEvent::Erased(_), _) => {
+                self.person = None;
+                self.erased = true;
+            }
+            (ContactEvent::AddressTaken(taken), _) => self.guest = Some(taken.by),
+            (ContactEvent::AddressReleased(_), _) => self.guest = None,
+            // Nothing else can be recorded of somebody who is not there.
+            (_, None) => {}
+        }
+    }
+
+    fn keys(&self, command: &ContactCommand) -> KeyNeed {
+        match (command, self.key()) {
+            (ContactCommand::Create { .. }, _) => KeyNeed::Fresh,
+            (ContactCommand::Change { .. } | ContactCommand::GiveConsent { .. }, Some(key)) => {
+                KeyNeed::Existing(vec![key])
+            }
+            _ => KeyNeed::None,
+        }
+    }
+
+    fn creates(command: &ContactCommand) -> bool {
+        matches!(command, ContactCommand::Create { .. })
+    }
+
+    fn claim_taken(_what: &'static str, _owner: &str) -> ContactRejection {
+        ContactRejection::EmailTaken
+    }
+}
+
+/// The name under which ids follow from e-mail addresses.
+const EMAIL: &str = "contact.email";
+
+#[cfg(test)]
+mod tests;
