@@ -10,7 +10,11 @@ export MILLRACE_CACHE="${MILLRACE_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not s
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$MILLRACE_CACHE/target}"
 
 say() {
-    printf '\033[1m==>\033[0m %s\n' "$*" >&2
+    if [ -t 2 ]; then
+        printf '\033[1m==>\033[0m %s\n' "$*" >&2
+    else
+        printf '==> %s\n' "$*" >&2
+    fi
 }
 
 die() {
@@ -25,6 +29,7 @@ need() {
 
 need_rust() {
     need cargo "install the Rust toolchain (stable, at least the rust-version in Cargo.toml), then run this again"
+    need cc "install a C compiler (Debian: apt-get install build-essential), then run this again"
 }
 
 need_pip() {
