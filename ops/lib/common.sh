@@ -1,0 +1,39 @@
+# shellcheck shell=bash
+# What every script of this folder shares: messages, the cache folder, the build folder. Source it, do not run it.
+
+set -euo pipefail
+
+MILLRACE_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+
+# Tools and builds live outside the checkout, so that a second clone on the same machine starts where the first one was.
+export MILLRACE_CACHE="${MILLRACE_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set: set it, or set MILLRACE_CACHE to a folder for tools and builds}/.cache}/millrace}"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$MILLRACE_CACHE/target}"
+
+say() {
+    if [ -t 2 ]; then
+        printf '\033[1m==>\033[0m %s\n' "$*" >&2
+    else
+        printf '==> %s\n' "$*" >&2
+    fi
+}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# need COMMAND HINT: stops with the hint when the command is missing.
+need() {
+    command -v "$1" >/dev/null 2>&1 || die "'$1' was not found: $2"
+}
+
+need_rust() {
+    need cargo "install the Rust toolchain (stable, at least the rust-version in Cargo.toml), then run this again"
+    need cc "install a C compiler (Debian: apt-get install build-essential), then run this again"
+}
+
+need_pip() {
+    need python3 "install Python 3 (Debian: apt-get install python3 python3-pip), then run this again"
+    python3 -m pip --version >/dev/null 2>&1 ||
+        die "python3 has no pip: install it (Debian: apt-get install python3-pip), then run this again"
+}
