@@ -6,10 +6,10 @@
 //!   power loss. The rows lost by one are made again from the log, from the checkpoint that was lost with them.
 //! - Reads go through a snapshot, which sees whole batches only. Point reads and small scans take microseconds
 //!   and run on the calling thread; large ones and all writes (a commit may wait for a flush) run on blocking threads.
-//! - Writes of lanes never read. Their times are greater than all times of the tables, which the [`Ledger`] knows from
+//! - Writes of lanes never read. Their times are greater than all times of the tables, which the ledger knows from
 //!   memory, from the checkpoints after a restart, and from `#meta` for batches that carry no checkpoint.
 //!
-//! [`purge`] says what erasure does and what remains.
+//! The module `purge` says what erasure does and what remains.
 
 mod meta;
 mod open;
@@ -265,7 +265,7 @@ impl ReadStorePort for FjallStore {
         self.blocking("compact tombstones", move |shared| shared.compact_tombstones(&table)).await
     }
 
-    /// See [`purge`] for how and for what remains.
+    /// See the module `purge` for how and for what remains.
     async fn purge_deleted(&self, tables: &[TableId]) -> Result<(), ReadStoreError> {
         let tables = tables.to_vec();
         self.blocking("purge tables", move |shared| shared.purge_deleted(&tables)).await
