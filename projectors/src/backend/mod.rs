@@ -1,0 +1,4 @@
+//! Backends of the ports of this layer; the only place that names their client crates.
+
+pub mod fjall;
+pub mod memory;
