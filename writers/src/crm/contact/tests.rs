@@ -38,10 +38,10 @@ fn bad_details_are_refused_with_the_field() {
 
 #[test]
 fn tags_are_added_once_and_removed_once() {
-    given([created()]).when(ContactCommand::Tag { tag: "New".into() }).then([ContactTagged { tag: "new".into() }.into()]);
-    given([created()]).when(ContactCommand::Tag { tag: "vip".into() }).then([]);
-    given([created()]).when(ContactCommand::Untag { tag: "gone".into() }).then([]);
-    given([created()])
+    given::<Contact>([created()]).when(ContactCommand::Tag { tag: "New".into() }).then([ContactTagged { tag: "new".into() }.into()]);
+    given::<Contact>([created()]).when(ContactCommand::Tag { tag: "vip".into() }).then([]);
+    given::<Contact>([created()]).when(ContactCommand::Untag { tag: "gone".into() }).then([]);
+    given::<Contact>([created()])
         .when(ContactCommand::Untag { tag: "vip".into() })
         .then([ContactUntagged { tag: "vip".into() }.into()]);
 }
@@ -55,10 +55,10 @@ fn consent_keeps_its_evidence_sealed() {
         given_at: crate::harness::NOW,
     };
     let command = ContactCommand::GiveConsent { purpose: Purpose::Marketing, evidence: evidence.clone() };
-    let decision = given([created()]).when(command).decision();
+    let decision = given::<Contact>([created()]).when(command).decision();
     let [ContactEvent::ConsentGiven(given_event)] = &decision.events[..] else { panic!("{decision:?}") };
     assert_eq!(opened(&given_event.evidence), evidence);
-    let state = given([created(), given_event.clone().into()])
+    let state = given::<Contact>([created(), given_event.clone().into()])
         .when(ContactCommand::WithdrawConsent { purpose: Purpose::Marketing, source: "link".into() })
         .then([ConsentWithdrawn { purpose: Purpose::Marketing, source: "link".into() }.into()]);
     assert!(!state.consents_to(Purpose::Marketing));
@@ -67,9 +67,9 @@ fn consent_keeps_its_evidence_sealed() {
 #[test]
 fn an_erased_contact_takes_no_more_commands() {
     let erased: ContactEvent = ContactErased { key: key().id }.into();
-    given([created()]).when(ContactCommand::Erase).then([erased.clone()]);
-    given([created(), erased.clone()]).when(ContactCommand::Erase).then([]);
-    given([created(), erased])
+    given::<Contact>([created()]).when(ContactCommand::Erase).then([erased.clone()]);
+    given::<Contact>([created(), erased.clone()]).when(ContactCommand::Erase).then([]);
+    given::<Contact>([created(), erased])
         .when(ContactCommand::Tag { tag: "x".into() })
         .then_rejected(ContactRejection::Erased);
     given::<Contact>([]).when(ContactCommand::Erase).then_rejected(ContactRejection::Unknown);
