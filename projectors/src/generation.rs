@@ -75,7 +75,11 @@ pub async fn save(store: &ReadStore, changes: &[(Generation, Option<Stage>)]) ->
         ops.push(match stage {
             Some(stage) => {
                 let row = Row { generation: generation.clone(), stage: *stage };
-                let body = codec::encode(&row).map_err(|error| ReadStoreError::Unavailable(error.to_string()))?;
+                let body = codec::encode(&row).map_err(|error| ReadStoreError::Unavailable {
+                    doing: "encode a generation",
+                    place: CATALOG.to_owned(),
+                    source: Box::new(error),
+                })?;
                 RowOp::Put { key, ts, body: body.into() }
             }
             None => RowOp::Delete { key, ts },

@@ -9,9 +9,12 @@ pub mod catalog;
 pub mod crm;
 pub mod generation;
 pub mod lane;
+pub mod listing;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;
+pub mod search;
+pub mod search_lane;
 pub mod sort_key;
 pub mod views;
 

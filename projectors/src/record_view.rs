@@ -4,7 +4,7 @@ use crate::{
     projection::{Projection, ProjectionError, RowName, Rows},
     sort_key::{Order, SortKey},
 };
-use bus_schema::{Actor, Address, AnyEvent, KeyId, Keyring, Micros, Recorded, catalog::Catalogued, codec};
+use bus_schema::{Actor, Address, AnyEvent, KeyId, Keyring, Micros, Recorded, TenantId, catalog::Catalogued, codec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 use uuid::Uuid;
@@ -39,7 +39,12 @@ pub trait RecordView: Send + Sync + 'static {
     }
 
     /// What search and filters know of a record. `None`: nothing (an erased person).
-    fn document(_id: Uuid, record: &Record<Self::Row>, keys: &Keyring) -> Option<crate::search::Document>;
+    fn document(
+        tenant: &TenantId,
+        id: Uuid,
+        record: &Record<Self::Row>,
+        keys: &Keyring,
+    ) -> Option<crate::search::Doc>;
 }
 
 /// A place in a list.
