@@ -117,8 +117,11 @@ const SAMPLES = {
   email: "ada@example.com", uri: "http://example.com/",
 };
 
-/** An example value: the one given, else one made from the types. */
-export function example(root, written, depth = 0) {
+/** An example value: the one given, else one made from the types. `inside` names the schemas being written. */
+export function example(root, written, inside = []) {
+  const name = nameOf(written);
+  if (name && inside.includes(name)) return null;
+  const within = name ? [...inside, name] : inside;
   const schema = joined(root, resolve(root, written));
   if (schema.example !== undefined) return schema.example;
   if (schema.examples?.length) return schema.examples[0];
@@ -126,14 +129,14 @@ export function example(root, written, depth = 0) {
   if (schema.const !== undefined) return schema.const;
   if (schema.enum) return schema.enum[0];
   const several = choices(schema);
-  if (several) return example(root, several.find((choice) => !isNull(resolve(root, choice))) ?? {}, depth);
+  if (several) return example(root, several.find((choice) => !isNull(resolve(root, choice))) ?? {}, within);
   const type = [].concat(schema.type ?? (schema.properties ? "object" : "string")).find((name) => name !== "null");
   if (type === "object") {
-    if (depth > 4) return {};
     const members = Object.entries(schema.properties ?? {}).filter(([, member]) => !resolve(root, member).readOnly);
-    return Object.fromEntries(members.map(([name, member]) => [name, example(root, member, depth + 1)]));
+    const made = members.map(([key, member]) => [key, example(root, member, within)]);
+    return Object.fromEntries(made.filter(([key, value]) => value !== null || schema.required?.includes(key)));
   }
-  if (type === "array") return depth > 4 ? [] : [example(root, schema.items ?? {}, depth + 1)];
+  if (type === "array") return [example(root, schema.items ?? {}, within)].filter((item) => item !== null);
   if (type === "integer" || type === "number") return schema.minimum ?? 1;
   if (type === "boolean") return true;
   return SAMPLES[schema.format] ?? "text";
