@@ -8,6 +8,7 @@ pub mod app;
 pub mod caller;
 pub mod command;
 pub mod crm;
+pub mod describe;
 pub mod docs;
 pub mod errors;
 pub mod feed;
