@@ -97,4 +97,6 @@ macro_rules! catalog {
 catalog! {
     Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
+    Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
+    Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
 }

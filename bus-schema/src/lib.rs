@@ -18,6 +18,7 @@ pub mod time;
 
 pub mod claim;
 pub mod crm;
+pub mod shop;
 
 pub use catalog::AnyEvent;
 pub use envelope::{Actor, Envelope, Recorded, StoredEvent};

@@ -9,6 +9,7 @@ pub mod decider;
 pub mod facts;
 pub mod harness;
 pub mod rejection;
+pub mod shop;
 pub mod store;
 pub mod writer;
 
