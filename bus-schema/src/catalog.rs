@@ -97,4 +97,9 @@ macro_rules! catalog {
 catalog! {
     Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
+    Page = "cms" / "page" => crate::cms::page::PageEvent;
+    Course = "learning" / "course" => crate::learning::course::CourseEvent;
+    Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
+    Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
+    Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
 }
