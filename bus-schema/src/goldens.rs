@@ -4,7 +4,11 @@
 
 use crate::{
     catalog::{AGGREGATES, AggregateSpec, AnyEvent},
-    sealed::{hex, unhex},
+    codec,
+    crm::contact::{ConsentEvidence, ConsentGiven, ContactCreated, ContactDetails},
+    ids::KeyId,
+    sealed::{Keyring, Revealed, SealingKey, hex, unhex},
+    time::Micros,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +16,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
+    sync::Arc,
 };
+use uuid::Uuid;
 
 /// The command that fills in the bytes of new goldens.
 const BLESS: &str = "MILLRACE_BLESS=1 cargo test -p bus-schema goldens";
@@ -168,7 +174,9 @@ fn every_event_ever_released_is_read_and_written_as_it_was() {
     let known: BTreeSet<String> = catalogue().iter().map(Entry::file).collect();
     let strays = files.keys().filter(|name| !known.contains(*name));
     faults.extend(strays.map(|name| {
-        format!("  bus-schema/goldens/{name} has no line in the catalogue: what was released stays readable, put it back")
+        format!(
+            "  bus-schema/goldens/{name} has no line in the catalogue: what was released stays readable, put it back"
+        )
     }));
     assert!(faults.is_empty(), "{} golden(s) at fault:\n{}", faults.len(), faults.join("\n"));
 }
@@ -179,6 +187,39 @@ fn a_kind_belongs_to_one_aggregate() {
     for entry in catalogue() {
         assert!(seen.insert((entry.kind, entry.schema)), "{} is in the catalogue twice", entry.kind);
         assert!(entry.kind.split_once('.').is_some(), "{} is not of the form thing.happened", entry.kind);
+    }
+}
+
+/// The key under which the personal data of goldens is sealed.
+fn keyring() -> Keyring {
+    Keyring::default().with(Arc::new(SealingKey::new(KeyId(Uuid::from_u128(0x4e)), [0x4e; 32])))
+}
+
+#[test]
+fn personal_data_of_every_release_opens() {
+    let files = files();
+    let body = |file: &str| unhex(&parse(&files[file]).unwrap().bytes).unwrap();
+    let created: ContactCreated = codec::decode(&body("contact.created.1.json")).unwrap();
+    assert_eq!(created.details.open(&keyring()).unwrap(), Revealed::Known(ada()));
+    let given: ConsentGiven = codec::decode(&body("contact.consent_given.1.json")).unwrap();
+    assert_eq!(given.evidence.open(&keyring()).unwrap(), Revealed::Known(evidence()));
+}
+
+fn ada() -> ContactDetails {
+    ContactDetails {
+        email: "ada@example.org".into(),
+        first_name: Some("Ada".into()),
+        country: Some("GB".into()),
+        ..ContactDetails::default()
+    }
+}
+
+fn evidence() -> ConsentEvidence {
+    ConsentEvidence {
+        source: "signup form".into(),
+        text_version: "2026-01".into(),
+        ip: Some("192.0.2.7".into()),
+        given_at: Micros(1_767_225_600_000_000),
     }
 }
 
