@@ -112,7 +112,7 @@ impl Round {
         let is_done = |id: &&Uuid| self.done.contains_key(*id) || lesson == Some(**id);
         let (done, all) = (self.begun.required.iter().filter(is_done).count(), self.begun.required.len());
         // At most 100, since the part is not larger than the whole.
-        if all == 0 { 0 } else { (done * 100 / all) as u8 }
+        (done * 100).checked_div(all).map_or(0, |percent| percent as u8)
     }
 
     fn complete(&self, lesson: Uuid, score: Option<u8>) -> Result<Decision<EnrolmentEvent>, EnrolmentRejection> {
