@@ -99,4 +99,9 @@ catalog! {
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
     Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
     Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
+    Page = "cms" / "page" => crate::cms::page::PageEvent;
+    Course = "learning" / "course" => crate::learning::course::CourseEvent;
+    Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
+    Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
+    Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
 }
