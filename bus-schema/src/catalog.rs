@@ -99,4 +99,9 @@ catalog! {
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
     Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
     Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
+    Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
+    Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
+    Account = "identity" / "account" => crate::identity::account::AccountEvent;
+    Session = "identity" / "session" => crate::identity::session::SessionEvent;
+    ApiKey  = "identity" / "api_key" => crate::identity::api_key::ApiKeyEvent;
 }

@@ -18,6 +18,7 @@ pub mod time;
 
 pub mod claim;
 pub mod crm;
+pub mod identity;
 pub mod shop;
 
 pub use catalog::AnyEvent;
