@@ -8,6 +8,7 @@ pub mod crm;
 pub mod decider;
 pub mod facts;
 pub mod harness;
+pub mod identity;
 pub mod rejection;
 pub mod shop;
 pub mod store;
