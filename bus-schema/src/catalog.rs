@@ -104,4 +104,9 @@ catalog! {
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
+    Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
+    Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
+    Account = "identity" / "account" => crate::identity::account::AccountEvent;
+    Session = "identity" / "session" => crate::identity::session::SessionEvent;
+    ApiKey  = "identity" / "api_key" => crate::identity::api_key::ApiKeyEvent;
 }

@@ -20,6 +20,7 @@ pub mod analytics;
 pub mod claim;
 pub mod cms;
 pub mod crm;
+pub mod identity;
 pub mod shop;
 pub mod learning;
 pub mod mail;
