@@ -5,7 +5,7 @@ use bus_schema::{Cell, bus::Bus, keys::KeyDirectory, time::Clock};
 use projectors::{Views, search_lane::Search};
 use std::{ops::Deref, sync::Arc};
 use tokio::sync::Semaphore;
-use writers::{Writer, facts::Facts};
+use writers::{Writer, facts::Facts, identity::sign_in::SignIn};
 
 /// Feeds that may follow the log at once; each holds a consumer at the server.
 const FOLLOWERS: usize = 64;
@@ -20,6 +20,7 @@ pub struct Parts {
     pub search: Search,
     pub keys: KeyDirectory,
     pub clock: Clock,
+    pub sign_in: SignIn,
     pub registry: Registry,
 }
 

@@ -5,13 +5,13 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use bus_schema::{Actor, TenantId, identity::scopes::Scopes};
+use bus_schema::{Actor, TenantId, identity::scope::Scopes};
 use std::sync::Arc;
 use writers::{
     WriteError,
     identity::{
-        access::{self, Access},
-        token::{ApiKeyToken, SessionToken},
+        authenticate::{authenticate_key, authenticate_session},
+        token::{KeyToken, SessionToken},
     },
 };
 
@@ -44,15 +44,17 @@ impl Caller {
     /// The caller behind a token.
     pub async fn authenticate(app: &App, token: &str) -> Result<Self, Problem> {
         let refused = || Problem::unauthenticated("the token is unknown, expired or revoked; log in again");
-        let (tenant, access) = if let Some(key) = ApiKeyToken::parse(token) {
-            (key.tenant().clone(), access::authenticate_key(&app.writer, &key).await)
+        let (tenant, access) = if let Some(key) = KeyToken::parse(token) {
+            let access = authenticate_key(&app.writer, &key.tenant, token).await;
+            (key.tenant, access.map(|(id, scopes)| (Actor::ApiKey(id), scopes)))
         } else if let Some(session) = SessionToken::parse(token) {
-            (session.tenant().clone(), access::authenticate_session(&app.writer, &session).await)
+            let access = authenticate_session(&app.writer, &session.tenant, token).await;
+            (session.tenant, access.map(|(id, scopes)| (Actor::Account(id), scopes)))
         } else {
             return Err(refused());
         };
         match access {
-            Ok(Access { actor, scopes }) => {
+            Ok((actor, scopes)) => {
                 Ok(Self { principal: actor.to_string(), tenant, actor, scopes: Arc::new(scopes), token: token.into() })
             }
             Err(WriteError::Rejected(rejected)) => Err(rejection(rejected)),

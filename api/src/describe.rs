@@ -126,7 +126,7 @@ fn list_parameters(spec: &ListSpec) -> Vec<ParameterBuilder> {
     if !spec.facetable.is_empty() {
         parameters.push(query("facets", format!("Counts by value of {}", spec.facetable.join(", "))));
     }
-    let operators: Vec<&str> = Op::ALL.iter().map(|op| op.name()).collect();
+    let operators: Vec<&str> = Op::ALL.iter().map(|op| op.text()).collect();
     for (field, kind) in spec.filterable {
         let what = format!("`filter[{field}][_op]=`, {}; _op is one of {}", kind.noun(), operators.join(" "));
         parameters.push(query(&format!("filter[{field}]"), what));

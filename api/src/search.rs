@@ -76,7 +76,7 @@ async fn search(
     let allowed: Vec<&Findable> =
         findable.iter().filter(asked).filter(|findable| caller.allow(&findable.scope).is_ok()).collect();
     if allowed.is_empty() {
-        return Err(Problem::forbidden("*:read"));
+        return Err(Problem::forbidden("*.*:read"));
     }
     app.settle_search(consistency, list.wait).await?;
     let question = search_query(caller, &list, allowed.iter().map(|f| f.collection.to_owned()).collect())?;

@@ -26,6 +26,7 @@ use writers::{
     EventStore, Writer,
     backend::nats::{GroupOptions, NatsStore},
     facts::Facts,
+    identity::sign_in::SignIn,
 };
 
 /// The cell of the embedded profile.
@@ -64,8 +65,8 @@ impl Platform {
         let index = open_index(&data).await?;
         let sources = projectors::catalog::search_sources();
         let search = Search::start(index, views.clone(), keys.clone(), bus.clone(), sources);
-        let registry = Registry::new();
-        let app = App::new(Parts { cell, bus, writer, facts, views, search, keys, clock, registry });
+        let (sign_in, registry) = (SignIn::default(), Registry::new());
+        let app = App::new(Parts { cell, bus, writer, facts, views, search, keys, clock, sign_in, registry });
         Ok(Self { app, nats, data })
     }
 

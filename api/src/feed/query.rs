@@ -128,7 +128,7 @@ impl FeedQuery {
     pub(super) fn scope(&self) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "*".into());
         match (&self.context, &self.aggregate) {
-            (None, _) => "*:read".into(),
+            (None, _) => "*.*:read".into(),
             (context, aggregate) => format!("{}.{}:read", part(context), part(aggregate)),
         }
     }

@@ -39,7 +39,7 @@ pub async fn place(
     let meta = &Meta { if_match: None, ..meta.clone() };
     let hot = order.lines.iter().map(|line| writer.subject::<Product>(tenant, line.product)).collect::<Vec<_>>();
     let receipt = writer
-        .transact(tenant, meta, &hot, async |tx| {
+        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
             let mut lines = Vec::new();
             if tx.open::<Order>(id).await?.is_some_and(|present| present.state.placed().is_none()) {
                 for (line, wanted) in order.lines.iter().enumerate() {
@@ -48,7 +48,7 @@ pub async fn place(
             }
             let PlaceOrder { contact, buyer, currency, .. } = order.clone();
             tx.decide::<Order>(id, &OrderCommand::Place { contact, buyer, lines, currency }).await
-        })
+        }))
         .await?;
     Ok((id, with_revision(receipt)))
 }
@@ -77,14 +77,14 @@ pub async fn cancel(
     reason: &str,
 ) -> Result<Receipt<Loaded<Order>>, WriteError> {
     let hot = subjects_of(writer, tenant, id).await?;
-    let command = OrderCommand::Cancel { reason: reason.to_owned() };
+    let command = &OrderCommand::Cancel { reason: reason.to_owned() };
     let receipt = writer
-        .transact(tenant, meta, &hot, async |tx| {
+        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
             for line in lines_if(tx, id, Placed::is_open).await? {
                 tx.decide::<Product>(line.product, &ProductCommand::Release { order: id }).await?;
             }
-            tx.decide::<Order>(id, &command).await
-        })
+            tx.decide::<Order>(id, command).await
+        }))
         .await?;
     Ok(with_revision(receipt))
 }
@@ -99,14 +99,14 @@ pub async fn ship(
     tracking: &str,
 ) -> Result<Receipt<Loaded<Order>>, WriteError> {
     let hot = subjects_of(writer, tenant, id).await?;
-    let command = OrderCommand::Ship { carrier: carrier.to_owned(), tracking: tracking.to_owned() };
+    let command = &OrderCommand::Ship { carrier: carrier.to_owned(), tracking: tracking.to_owned() };
     let receipt = writer
-        .transact(tenant, meta, &hot, async |tx| {
+        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
             for line in lines_if(tx, id, |order| order.check_shippable().is_ok()).await? {
                 tx.decide::<Product>(line.product, &ProductCommand::Deduct { order: id }).await?;
             }
-            tx.decide::<Order>(id, &command).await
-        })
+            tx.decide::<Order>(id, command).await
+        }))
         .await?;
     Ok(with_revision(receipt))
 }
@@ -121,16 +121,16 @@ pub async fn take_back(
     reason: &str,
 ) -> Result<Receipt<Loaded<Order>>, WriteError> {
     let hot = subjects_of(writer, tenant, id).await?;
-    let command = OrderCommand::Return { pieces: pieces.to_vec(), reason: reason.to_owned() };
+    let command = &OrderCommand::Return { pieces: pieces.to_vec(), reason: reason.to_owned() };
     let receipt = writer
-        .transact(tenant, meta, &hot, async |tx| {
+        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
             if !lines_if(tx, id, |order| order.check_returnable(pieces).is_ok()).await?.is_empty() {
                 for Pieces { product, quantity } in pieces.iter().copied() {
                     tx.decide::<Product>(product, &ProductCommand::Restock { order: id, quantity }).await?;
                 }
             }
-            tx.decide::<Order>(id, &command).await
-        })
+            tx.decide::<Order>(id, command).await
+        }))
         .await?;
     Ok(with_revision(receipt))
 }

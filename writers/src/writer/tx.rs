@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub struct Tx<'w> {
     inner: &'w Inner,
     tenant: &'w TenantId,
-    tenant_key: &'w TenantKey,
+    tenant_key: Arc<TenantKey>,
     meta: &'w Meta,
     now: Micros,
     /// Earlier attempts met a conflict: nothing may be assumed or taken from the cache unread.
@@ -61,7 +61,7 @@ impl<'w> Tx<'w> {
     pub(super) fn new(
         inner: &'w Inner,
         tenant: &'w TenantId,
-        tenant_key: &'w TenantKey,
+        tenant_key: Arc<TenantKey>,
         meta: &'w Meta,
         fresh_only: bool,
     ) -> Self {
@@ -98,7 +98,7 @@ impl<'w> Tx<'w> {
     }
 
     pub fn tenant_key(&self) -> &TenantKey {
-        self.tenant_key
+        &self.tenant_key
     }
 
     /// Opens the aggregate a command of several is really for, before the others, so that it can be decided last and its
@@ -144,7 +144,7 @@ impl<'w> Tx<'w> {
             KeyNeed::Existing(ids) => (self.inner.keys.load(self.tenant, &ids).await?, None),
         };
         let key = fresh.as_ref().map(|key| key.id).or_else(|| ring.ids().next());
-        let ctx = Ctx::new(self.now, id, self.meta.command, self.tenant_key, &ring, fresh.as_ref());
+        let ctx = Ctx::new(self.now, id, self.meta.command, &self.tenant_key, &ring, fresh.as_ref());
         let decision = present.state.decide(command, &ctx)?;
         for change in decision.claims {
             self.stage_claim::<D>(change, &subject).await?;

@@ -37,7 +37,7 @@ pub async fn enrol(
         hot.push(writer.subject::<Course>(tenant, course));
     }
     let receipt = writer
-        .transact(tenant, meta, &hot, async |tx| {
+        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
             // The course is asked of the log: without a place to take, no expectation would notice an old state.
             let known = writer.load::<Course>(tenant, course).await?;
             let admitted = known.state.admits();
@@ -56,7 +56,7 @@ pub async fn enrol(
                 tx.decide::<Course>(course, &CourseCommand::TakeSeat { enrolment: id }).await?;
             }
             Ok((enrolled, seat))
-        })
+        }))
         .await?;
     Ok((id, with_revision(receipt)))
 }
@@ -74,7 +74,7 @@ pub async fn withdraw(
         hot.push(writer.subject::<Course>(tenant, begun.course));
     }
     let receipt = writer
-        .transact(tenant, meta, &hot, async |tx| {
+        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
             let before = tx.load::<Enrolment>(id).await?.state;
             let left = tx.decide::<Enrolment>(id, &EnrolmentCommand::Withdraw { reason }).await?;
             let leaves = !tx.replayed() && before.status() == Some(EnrolmentStatus::Active);
@@ -85,7 +85,7 @@ pub async fn withdraw(
                 tx.decide::<Course>(course, &CourseCommand::ReleaseSeat { enrolment: id }).await?;
             }
             Ok((left, held))
-        })
+        }))
         .await?;
     Ok(with_revision(receipt))
 }

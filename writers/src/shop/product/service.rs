@@ -35,16 +35,17 @@ pub async fn change(
     tenant: &TenantId,
     id: Uuid,
     meta: &Meta,
-    edit: impl Fn(ProductDetails) -> ProductDetails,
+    edit: impl Fn(ProductDetails) -> ProductDetails + Send + Sync,
 ) -> Result<Receipt<Loaded<Product>>, WriteError> {
     let subjects = [writer.subject::<Product>(tenant, id)];
+    let edit = &edit;
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, async |tx| {
+        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
             let present = tx.load::<Product>(id).await?;
             let listing = present.state.listing().ok_or(ProductRejection::Unknown)?;
             let details = edit(listing.details.clone());
             tx.decide::<Product>(id, &ProductCommand::Change { details }).await
-        })
+        }))
         .await?;
     receipt.value.revision = receipt.position;
     Ok(receipt)
