@@ -95,11 +95,13 @@ macro_rules! catalog {
 }
 
 catalog! {
-    Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
-    Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
-    Page = "cms" / "page" => crate::cms::page::PageEvent;
-    Course = "learning" / "course" => crate::learning::course::CourseEvent;
-    Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
-    Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
-    Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
+    Claim     = "claim"     / "any"       => crate::claim::ClaimEvent;
+    Contact   = "crm"       / "contact"   => crate::crm::contact::ContactEvent;
+    Page      = "cms"       / "page"      => crate::cms::page::PageEvent;
+    Course    = "learning"  / "course"    => crate::learning::course::CourseEvent;
+    Enrolment = "learning"  / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
+    Campaign  = "mail"      / "campaign"  => crate::mail::campaign::CampaignEvent;
+    Visit     = "analytics" / "visit"     => crate::analytics::visit::VisitEvent;
+    Order     = "shop"      / "order"     => crate::shop::order::OrderEvent;
+    Product   = "shop"      / "product"   => crate::shop::product::ProductEvent;
 }

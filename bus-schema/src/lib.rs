@@ -22,6 +22,7 @@ pub mod cms;
 pub mod crm;
 pub mod learning;
 pub mod mail;
+pub mod shop;
 
 #[cfg(test)]
 mod goldens;

@@ -13,6 +13,7 @@ pub mod harness;
 pub mod learning;
 pub mod mail;
 pub mod rejection;
+pub mod shop;
 pub mod store;
 pub mod text;
 pub mod writer;

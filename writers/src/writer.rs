@@ -153,7 +153,12 @@ impl Writer {
         loop {
             let mut tx = Tx::new(&self.0, tenant, &tenant_key, meta, fresh_only);
             let outcome = body(&mut tx).await;
-            if tx.is_doubtful() && matches!(outcome, Ok(_) | Err(WriteError::Rejected(_) | WriteError::Stale { .. })) {
+            let doubtful = match &outcome {
+                Ok(_) => tx.is_doubtful(),
+                Err(WriteError::Rejected(_) | WriteError::Stale { .. }) => tx.is_assumed(),
+                Err(_) => false,
+            };
+            if doubtful {
                 fresh_only = true;
                 continue;
             }

@@ -17,7 +17,15 @@ pub struct Follow {
 }
 
 /// One message of the log: an event, or the reason why it is none.
-pub type Followed = Result<StoredEvent, (u64, MalformedMessage)>;
+pub type Followed = Result<StoredEvent, Malformed>;
+
+/// A message that is not an event, with what is known of it.
+#[derive(Debug, Clone)]
+pub struct Malformed {
+    pub seq: u64,
+    pub subject: String,
+    pub why: MalformedMessage,
+}
 
 impl Bus {
     /// Follows a family's stream from a position on; `filters` are subjects with wildcards, empty for all.
@@ -63,7 +71,9 @@ impl Follow {
         let closed = || ReadError::Unreachable(format!("the reader of {} was closed", self.stream));
         let message = next.ok_or_else(closed)?.map_err(|error| ReadError::Unreachable(error.to_string()))?;
         let seq = message.info().map_err(|_| ReadError::Unreadable)?.stream_sequence;
-        batch.push(message::decode(message.subject.as_str(), seq, &message.message).map_err(|why| (seq, why)));
+        let subject = message.subject.as_str();
+        let malformed = |why| Malformed { seq, subject: subject.to_owned(), why };
+        batch.push(message::decode(subject, seq, &message.message).map_err(malformed));
         Ok(())
     }
 }

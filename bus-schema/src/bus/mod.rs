@@ -9,9 +9,8 @@ mod streams;
 
 pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
-pub use follow::Follow;
 pub use read::ReadError;
 pub use streams::StreamError;
 pub use append::MAX_BATCH;
-pub use follow::Followed;
+pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;

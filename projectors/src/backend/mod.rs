@@ -2,3 +2,4 @@
 
 pub mod fjall;
 pub mod memory;
+pub mod tantivy;

@@ -33,7 +33,8 @@ pub struct Tx<'w> {
     messages: Vec<Outgoing>,
     claims: Vec<(&'static str, String)>,
     position: u64,
-    replayed: bool,
+    /// Position of the last event of this command when it was carried out before.
+    replayed: Option<u64>,
     /// Something was taken from the cache or assumed to be new, so a rejection may rest on old knowledge.
     assumed: bool,
 }
@@ -74,7 +75,7 @@ impl<'w> Tx<'w> {
             messages: Vec::new(),
             claims: Vec::new(),
             position: 0,
-            replayed: false,
+            replayed: None,
             assumed: false,
         }
     }
@@ -88,7 +89,7 @@ impl<'w> Tx<'w> {
 
     /// Whether this command was carried out before.
     pub fn replayed(&self) -> bool {
-        self.replayed
+        self.replayed.is_some()
     }
 
     pub fn now(&self) -> Micros {
@@ -97,6 +98,20 @@ impl<'w> Tx<'w> {
 
     pub fn tenant_key(&self) -> &TenantKey {
         self.tenant_key
+    }
+
+    /// Opens the aggregate a command of several is really for, before the others, so that it can be decided last and its
+    /// event is the last one. Checks `If-Match` against it. `None`: it carried this command out before; then it alone is
+    /// to be decided, which gives the answer of that time.
+    pub async fn open<D: Decider>(&mut self, id: Uuid) -> Result<Option<Loaded<D>>, WriteError> {
+        let present = self.load::<D>(id).await?;
+        if present.ledger.find(self.meta.command).is_some() {
+            return Ok(None);
+        }
+        match self.meta.if_match {
+            Some(expected) if expected != present.revision => Err(WriteError::Stale { current: present.revision }),
+            _ => Ok(Some(present)),
+        }
     }
 
     /// Lets an aggregate decide and stages what it decided. Gives its state afterwards. If this command was carried
@@ -112,8 +127,7 @@ impl<'w> Tx<'w> {
             if entry.fingerprint != fingerprint {
                 return Err(WriteError::KeyReused);
             }
-            self.replayed = true;
-            self.position = self.position.max(entry.last);
+            self.replayed = self.replayed.max(Some(entry.last));
             if entry.last == present.revision {
                 return Ok(present);
             }
@@ -220,7 +234,9 @@ impl<'w> Tx<'w> {
             _ => None,
         };
         let event: ClaimEvent = match (release, held_by) {
-            (false, Some(other)) if other != owner => return Err(WriteError::Rejected(D::claim_taken(what, &other).into())),
+            (false, Some(other)) if other != owner => {
+                return Err(WriteError::Rejected(D::claim_taken(what, &other).into()));
+            }
             // Taken by us already, or not ours to release: nothing changes.
             (false, Some(_)) | (true, None) => return Ok(()),
             (true, Some(other)) if other != owner => return Ok(()),
@@ -255,7 +271,12 @@ impl<'w> Tx<'w> {
 
     /// Whether an answer without events may rest on old knowledge and should be given again on the log's word.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.assumed && self.messages.is_empty() && !self.replayed
+        self.assumed && self.messages.is_empty() && self.replayed.is_none()
+    }
+
+    /// Whether a refusal may rest on old knowledge: what other aggregates decided before it does not make it safer.
+    pub(super) fn is_assumed(&self) -> bool {
+        self.assumed
     }
 
     /// Appends what was staged. On any doubt the cache forgets what this attempt touched.
@@ -263,7 +284,8 @@ impl<'w> Tx<'w> {
         let fingerprint = self.fingerprint();
         let Self { inner, meta, touched, messages, position, replayed, .. } = self;
         if messages.is_empty() {
-            return Ok(Done { position, replayed });
+            // The answer of that time stands where it stood, whatever happened to its aggregate since.
+            return Ok(Done { position: replayed.unwrap_or(position), replayed: replayed.is_some() });
         }
         let count = messages.len() as u64;
         match inner.store.commit(Commit { messages }).await {

@@ -1,0 +1,117 @@
+//! Contacts as people look at them.
+
+use crate::{
+    record_view::{Happening, Record, RecordView},
+    search::{Doc, FieldValue, TextPart, Weight},
+};
+use bus_schema::{
+    KeyId, Keyring, Micros, Revealed, Sealed, TenantId,
+    crm::contact::{ConsentEvidence, ContactDetails, ContactEvent, Purpose},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+pub struct Contacts;
+
+/// A contact; what is personal is sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContactRow {
+    /// `None` after erasure.
+    pub details: Option<Sealed<ContactDetails>>,
+    pub tags: BTreeSet<String>,
+    pub consents: BTreeMap<Purpose, Consent>,
+    pub import: Option<Uuid>,
+}
+
+/// A consent in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Consent {
+    pub recorded_at: Micros,
+    pub evidence: Sealed<ConsentEvidence>,
+}
+
+impl ContactRow {
+    /// The details in the clear, `None` after erasure.
+    pub fn reveal(&self, keys: &Keyring) -> Option<ContactDetails> {
+        match self.details.as_ref()?.open(keys) {
+            Ok(Revealed::Known(details)) => Some(details),
+            Ok(Revealed::Erased) | Err(_) => None,
+        }
+    }
+}
+
+impl RecordView for Contacts {
+    const NAME: &'static str = "contacts";
+    const VERSION: u32 = 1;
+    type Event = ContactEvent;
+    type Row = ContactRow;
+
+    fn fold(row: Option<ContactRow>, event: &ContactEvent, happening: &Happening) -> Option<ContactRow> {
+        if let ContactEvent::Created(created) = event {
+            return Some(ContactRow {
+                details: Some(created.details.clone()),
+                tags: created.tags.iter().cloned().collect(),
+                consents: BTreeMap::new(),
+                import: created.import,
+            });
+        }
+        // Without a contact this is the home of an address only, which nobody looks at.
+        let mut row = row?;
+        match event {
+            ContactEvent::Changed(changed) => row.details = Some(changed.details.clone()),
+            ContactEvent::Tagged(tagged) => _ = row.tags.insert(tagged.tag.clone()),
+            ContactEvent::Untagged(untagged) => _ = row.tags.remove(&untagged.tag),
+            ContactEvent::ConsentGiven(given) => {
+                let consent = Consent { recorded_at: happening.at, evidence: given.evidence.clone() };
+                row.consents.insert(given.purpose, consent);
+            }
+            ContactEvent::ConsentWithdrawn(withdrawn) => _ = row.consents.remove(&withdrawn.purpose),
+            ContactEvent::Erased(_) => {
+                row = ContactRow { details: None, tags: BTreeSet::new(), consents: BTreeMap::new(), import: row.import };
+            }
+            ContactEvent::Created(_) | ContactEvent::AddressTaken(_) | ContactEvent::AddressReleased(_) => {}
+        }
+        Some(row)
+    }
+
+    fn keys(row: &ContactRow) -> Vec<KeyId> {
+        row.details.iter().map(Sealed::key).collect()
+    }
+
+    fn document(tenant: &TenantId, id: Uuid, record: &Record<ContactRow>, keys: &Keyring) -> Option<Doc> {
+        let details = record.row.reveal(keys)?;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let name = format!("{} {}", text(&details.first_name), text(&details.last_name)).trim().to_owned();
+        let body = [&details.email, &text(&details.company), &text(&details.city), &text(&details.notes)].map(String::as_str).join(" ");
+        let mut fields = vec![
+            ("email".to_owned(), FieldValue::Str(details.email.clone())),
+            ("tags".to_owned(), FieldValue::Strs(record.row.tags.iter().cloned().collect())),
+            ("created_at".to_owned(), FieldValue::Time(record.created_at.0)),
+            ("updated_at".to_owned(), FieldValue::Time(record.updated_at.0)),
+            ("consents.marketing".to_owned(), FieldValue::Bool(record.row.consents.contains_key(&Purpose::Marketing))),
+            ("consents.service".to_owned(), FieldValue::Bool(record.row.consents.contains_key(&Purpose::Service))),
+        ];
+        let optional = [
+            ("first_name", &details.first_name),
+            ("last_name", &details.last_name),
+            ("company", &details.company),
+            ("city", &details.city),
+            ("country", &details.country),
+        ];
+        for (field, value) in optional {
+            fields.extend(value.clone().map(|value| (field.to_owned(), FieldValue::Str(value))));
+        }
+        fields.extend(record.row.import.map(|import| ("import".to_owned(), FieldValue::Str(import.to_string()))));
+        Some(Doc {
+            tenant: tenant.to_string(),
+            collection: Self::NAME.to_owned(),
+            id: id.to_string(),
+            text: vec![
+                TextPart { weight: Weight::Heading, text: name },
+                TextPart { weight: Weight::Body, text: body },
+            ],
+            fields,
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! One batch of events into one view.
+
+use super::slot::{Pause, Progress, Slot};
+use crate::{
+    projection::{Overlay, Rows},
+    read_store::{ReadStore, ReadStoreError, ReadStorePort, RowKey, RowOp, TableId},
+};
+use bus_schema::{Address, AnyEvent, Recorded, Subject, bus::Followed};
+use std::collections::{BTreeMap, HashMap};
+
+/// A message of the log as views see it.
+pub(super) enum Item {
+    Event(Box<Recorded<AnyEvent>>),
+    /// A kind or schema number of a later version: passed over and counted.
+    Unknown { seq: u64, address: Address },
+    /// Cannot be read. Without an address it concerns every view.
+    Bad { seq: u64, address: Option<Address>, pause: Pause },
+}
+
+/// Decodes a batch once for all views.
+pub(super) fn items(batch: Vec<Followed>) -> Vec<Item> {
+    batch.into_iter().map(item).collect()
+}
+
+fn item(followed: Followed) -> Item {
+    let stored = match followed {
+        Ok(stored) => stored,
+        Err(malformed) => {
+            let address = Subject::parse(&malformed.subject).ok().map(|subject| subject.address);
+            let error = malformed.why.to_string();
+            let pause =
+                Pause { seq: malformed.seq, event_id: None, kind: None, subject: malformed.subject, error };
+            return Item::Bad { seq: malformed.seq, address, pause };
+        }
+    };
+    match stored.decode() {
+        Ok(Some(event)) => Item::Event(Box::new(Recorded {
+            seq: stored.seq,
+            subject: stored.subject,
+            envelope: stored.envelope,
+            event,
+        })),
+        Ok(None) => Item::Unknown { seq: stored.seq, address: stored.subject.address },
+        Err(error) => {
+            let pause = Pause {
+                seq: stored.seq,
+                event_id: Some(stored.envelope.event_id.to_string()),
+                kind: Some(stored.envelope.kind),
+                subject: stored.subject.to_string(),
+                error: error.to_string(),
+            };
+            Item::Bad { seq: stored.seq, address: Some(stored.subject.address), pause }
+        }
+    }
+}
+
+pub(super) struct Outcome {
+    pub(super) ops: Vec<RowOp>,
+    pub(super) progress: Progress,
+}
+
+/// Applies what concerns the view and lies behind its checkpoint, up to the first event it cannot take.
+pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Result<Outcome, ReadStoreError> {
+    let projection = slot.projection();
+    let position = slot.position();
+    let mut tables = Tables { slot, known: HashMap::new() };
+    let mut overlay = Overlay::default();
+    prefetch(store, slot, items, &mut overlay, &mut tables).await?;
+    let mut progress =
+        Progress { upto: position, pause: None, applied: 0, unknown: 0, tenants: BTreeMap::new() };
+    for item in items.iter().filter(|item| item.seq() > position) {
+        let concerned = match item {
+            Item::Event(event) => projection.follows(&event.subject.address),
+            Item::Unknown { address, .. } => projection.follows(address),
+            Item::Bad { address, .. } => address.as_ref().is_none_or(|address| projection.follows(address)),
+        };
+        if concerned && !slot.skips(item.seq()) {
+            match item {
+                Item::Unknown { .. } => progress.unknown += 1,
+                Item::Bad { pause, .. } => {
+                    progress.pause = Some(pause.clone());
+                    break;
+                }
+                Item::Event(event) => {
+                    let tenant = event.subject.tenant.shared();
+                    let mut rows = Rows::new(tenant.clone(), &mut overlay);
+                    let outcome = projection.apply(event, &mut rows).and_then(|()| rows.accept(event.seq));
+                    if let Err(error) = outcome {
+                        progress.pause = Some(Pause {
+                            seq: event.seq,
+                            event_id: Some(event.envelope.event_id.to_string()),
+                            kind: Some(event.envelope.kind.clone()),
+                            subject: event.subject.to_string(),
+                            error: error.to_string(),
+                        });
+                        break;
+                    }
+                    progress.applied += 1;
+                    progress.tenants.insert(tenant, event.seq);
+                }
+            }
+        }
+        progress.upto = item.seq();
+    }
+    let mut ops = Vec::new();
+    for (tenant, name, ts, body) in overlay.into_changes() {
+        let key = RowKey { table: tables.id(name.table)?, tenant, partition: name.partition, sort: name.sort };
+        ops.push(match body {
+            Some(body) => RowOp::Put { key, ts, body },
+            None => RowOp::Delete { key, ts },
+        });
+    }
+    Ok(Outcome { ops, progress })
+}
+
+/// Reads all rows the batch will look at in one go.
+async fn prefetch(
+    store: &ReadStore,
+    slot: &Slot,
+    items: &[Item],
+    overlay: &mut Overlay,
+    tables: &mut Tables<'_>,
+) -> Result<(), ReadStoreError> {
+    let (mut keys, mut names) = (Vec::new(), Vec::new());
+    for item in items.iter().filter(|item| item.seq() > slot.position()) {
+        let Item::Event(event) = item else { continue };
+        if !slot.projection().follows(&event.subject.address) {
+            continue;
+        }
+        let tenant = event.subject.tenant.shared();
+        for name in slot.projection().reads(event) {
+            if overlay.knows(&tenant, &name) {
+                continue;
+            }
+            let table = tables.id(name.table)?;
+            let (partition, sort) = (name.partition.clone(), name.sort.clone());
+            keys.push(RowKey { table, tenant: tenant.clone(), partition, sort });
+            overlay.remember(tenant.clone(), name.clone(), None);
+            names.push((tenant.clone(), name));
+        }
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    for ((tenant, name), row) in names.into_iter().zip(store.get_many(&keys).await?) {
+        overlay.remember(tenant, name, row.map(|row| row.body));
+    }
+    Ok(())
+}
+
+/// The full names of a generation's tables, made once a batch.
+struct Tables<'a> {
+    slot: &'a Slot,
+    known: HashMap<&'static str, TableId>,
+}
+
+impl Tables<'_> {
+    fn id(&mut self, table: &'static str) -> Result<TableId, ReadStoreError> {
+        if let Some(id) = self.known.get(table) {
+            return Ok(id.clone());
+        }
+        let id = self.slot.generation().table(table)?;
+        self.known.insert(table, id.clone());
+        Ok(id)
+    }
+}
+

@@ -1,0 +1,168 @@
+//! One generation of one view inside a lane: where it stands and how it is.
+
+use crate::{generation::Generation, projection::Projection};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// Why a view stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// The event it stands before.
+    pub seq: u64,
+    pub event_id: Option<String>,
+    pub kind: Option<String>,
+    pub subject: String,
+    pub error: String,
+}
+
+/// What one batch did to a view.
+pub struct Progress {
+    /// The checkpoint after it.
+    pub upto: u64,
+    pub pause: Option<Pause>,
+    pub applied: u64,
+    pub unknown: u64,
+    /// The last event applied per tenant.
+    pub tenants: BTreeMap<Arc<str>, u64>,
+}
+
+/// How a view stands, for readiness, metrics and the CLI.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewStatus {
+    pub view: String,
+    pub generation: String,
+    pub stage: String,
+    pub position: u64,
+    pub applied: u64,
+    /// Events of kinds this version does not know, passed over.
+    pub unknown: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<String>,
+}
+
+/// A view's place in a lane.
+pub struct Slot {
+    projection: Arc<dyn Projection>,
+    generation: Generation,
+    position: watch::Sender<u64>,
+    paused: Mutex<Option<Pause>>,
+    interrupted: Mutex<Option<String>>,
+    retired: AtomicBool,
+    applied: AtomicU64,
+    unknown: AtomicU64,
+    skips: Mutex<HashSet<u64>>,
+    tenants: RwLock<HashMap<Arc<str>, u64>>,
+}
+
+impl Slot {
+    pub fn new(projection: Arc<dyn Projection>, generation: Generation, position: u64) -> Self {
+        Self {
+            projection,
+            generation,
+            position: watch::Sender::new(position),
+            paused: Mutex::default(),
+            interrupted: Mutex::default(),
+            retired: AtomicBool::new(false),
+            applied: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            skips: Mutex::default(),
+            tenants: RwLock::default(),
+        }
+    }
+
+    pub fn projection(&self) -> &Arc<dyn Projection> {
+        &self.projection
+    }
+
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Everything up to here is in its rows.
+    pub fn position(&self) -> u64 {
+        *self.position.borrow()
+    }
+
+    /// To wait for a position.
+    pub fn positions(&self) -> watch::Receiver<u64> {
+        self.position.subscribe()
+    }
+
+    /// The last event of a tenant this process has applied; 0 when none since its start.
+    pub fn tenant_position(&self, tenant: &str) -> u64 {
+        let tenants = self.tenants.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tenants.get(tenant).copied().unwrap_or(0)
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.is_retired() && lock(&self.paused).is_none()
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Tries again from where it paused.
+    pub fn resume(&self) {
+        *lock(&self.paused) = None;
+    }
+
+    /// Passes over one event from now on. An explicit act of an operator; the caller records it.
+    pub fn skip(&self, seq: u64) {
+        lock(&self.skips).insert(seq);
+        self.resume();
+    }
+
+    pub(super) fn skips(&self, seq: u64) -> bool {
+        lock(&self.skips).contains(&seq)
+    }
+
+    pub(super) fn interrupted(&self, why: &str) {
+        *lock(&self.interrupted) = Some(why.to_owned());
+    }
+
+    pub(super) fn advance(&self, progress: Progress) {
+        self.applied.fetch_add(progress.applied, Ordering::Relaxed);
+        self.unknown.fetch_add(progress.unknown, Ordering::Relaxed);
+        if !progress.tenants.is_empty() {
+            let mut tenants = self.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            tenants.extend(progress.tenants);
+        }
+        *lock(&self.interrupted) = None;
+        if let Some(pause) = progress.pause {
+            tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
+            *lock(&self.paused) = Some(pause);
+        }
+        self.position.send_replace(progress.upto);
+    }
+
+    pub fn status(&self, stage: &str) -> ViewStatus {
+        ViewStatus {
+            view: self.generation.view.clone(),
+            generation: self.generation.to_string(),
+            stage: stage.to_owned(),
+            position: self.position(),
+            applied: self.applied.load(Ordering::Relaxed),
+            unknown: self.unknown.load(Ordering::Relaxed),
+            paused: lock(&self.paused).clone(),
+            interrupted: lock(&self.interrupted).clone(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,252 @@
+//! The views of one process: which generation of each serves, where it stands, and the lanes that carry them.
+
+use crate::{
+    generation::{self, Generation, Stage},
+    lane::{Lane, Slot, ViewStatus, mark_cell},
+    projection::Projection,
+    read_store::{ReadStore, ReadStoreError, ReadStorePort, TableId},
+};
+use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+/// The views of one cell. Cheap to clone.
+#[derive(Clone)]
+pub struct Views(Arc<Inner>);
+
+struct Inner {
+    cell: Cell,
+    store: ReadStore,
+    projections: HashMap<&'static str, Arc<dyn Projection>>,
+    slots: RwLock<BTreeMap<Generation, (Arc<Slot>, Stage)>>,
+    bus: RwLock<Option<Bus>>,
+}
+
+impl Views {
+    /// Opens the views over a store: each continues its serving generation of the present version, or begins one.
+    pub async fn open(
+        cell: Cell,
+        store: ReadStore,
+        projections: Vec<Arc<dyn Projection>>,
+    ) -> Result<Self, ViewError> {
+        let known = generation::load(&store).await?;
+        let mut slots = BTreeMap::new();
+        let mut changes = Vec::new();
+        for projection in &projections {
+            let (name, version) = (projection.name(), projection.version());
+            let mine = |generation: &&Generation| generation.view == name && generation.version == version;
+            for generation in known.keys().filter(mine) {
+                let seq = store.mark(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
+                let slot = Slot::new(projection.clone(), generation.clone(), seq.unwrap_or(0));
+                slots.insert(generation.clone(), (Arc::new(slot), known[generation]));
+            }
+            let serving = slots.iter().any(|(generation, (_, stage))| mine(&generation) && *stage == Stage::Serving);
+            if !serving {
+                let number = known.keys().filter(|g| g.view == name).map(|g| g.number + 1).max().unwrap_or(0);
+                let generation = Generation { view: name.to_owned(), version, number };
+                changes.push((generation.clone(), Some(Stage::Serving)));
+                let slot = Slot::new(projection.clone(), generation.clone(), 0);
+                slots.insert(generation, (Arc::new(slot), Stage::Serving));
+            }
+        }
+        // A serving generation of another version cannot be read by this build: it is replaced.
+        for (generation, stage) in &known {
+            let superseded = projections
+                .iter()
+                .any(|projection| projection.name() == generation.view && projection.version() != generation.version);
+            if superseded && *stage == Stage::Serving {
+                changes.push((generation.clone(), Some(Stage::Replaced)));
+            }
+        }
+        if !changes.is_empty() {
+            generation::save(&store, &changes).await?;
+        }
+        let projections = projections.into_iter().map(|projection| (projection.name(), projection)).collect();
+        let (slots, bus) = (RwLock::new(slots), RwLock::new(None));
+        Ok(Self(Arc::new(Inner { cell, store, projections, slots, bus })))
+    }
+
+    /// Starts the lanes: views at the same place of the same stream share one.
+    pub fn start(&self, bus: Bus) {
+        *write(&self.0.bus) = Some(bus.clone());
+        let mut groups: BTreeMap<(&'static str, u64), (Family, Vec<Arc<Slot>>)> = BTreeMap::new();
+        for (slot, stage) in read(&self.0.slots).values() {
+            if *stage == Stage::Replaced {
+                continue;
+            }
+            let family = slot.projection().family();
+            let group = groups.entry((family.token(), slot.position())).or_insert_with(|| (family, Vec::new()));
+            group.1.push(slot.clone());
+        }
+        for (family, slots) in groups.into_values() {
+            tokio::spawn(Lane::new(bus.clone(), self.0.store.clone(), family, slots).run());
+        }
+    }
+
+    pub fn cell(&self) -> &Cell {
+        &self.0.cell
+    }
+
+    pub fn store(&self) -> &ReadStore {
+        &self.0.store
+    }
+
+    /// The slot that answers reads of a view.
+    pub fn serving(&self, view: &str) -> Result<Arc<Slot>, ViewError> {
+        let slots = read(&self.0.slots);
+        let serving = slots
+            .iter()
+            .find(|(generation, (_, stage))| generation.view == view && *stage == Stage::Serving)
+            .map(|(_, (slot, _))| slot.clone());
+        serving.ok_or_else(|| ViewError::NoView(view.to_owned()))
+    }
+
+    pub(crate) fn table(&self, view: &str, table: &'static str) -> Result<TableId, ViewError> {
+        Ok(self.serving(view)?.generation().table(table)?)
+    }
+
+    /// Waits until a view has reached a position.
+    pub async fn wait(&self, view: &str, seq: u64, at_most: Duration) -> Result<(), ViewError> {
+        let slot = self.serving(view)?;
+        let mut positions = slot.positions();
+        let reached = tokio::time::timeout(at_most, positions.wait_for(|position| *position >= seq)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(ViewError::Behind { view: view.to_owned(), position: slot.position(), wanted: seq }),
+        }
+    }
+
+    /// How every generation stands.
+    pub fn status(&self) -> Vec<ViewStatus> {
+        let stage_name = |stage: Stage| match stage {
+            Stage::Building => "building",
+            Stage::Serving => "serving",
+            Stage::Replaced => "replaced",
+        };
+        read(&self.0.slots).values().map(|(slot, stage)| slot.status(stage_name(*stage))).collect()
+    }
+
+    /// Begins a new generation beside the one that serves.
+    pub async fn build(&self, view: &str) -> Result<Generation, ViewError> {
+        let projection = self.0.projections.get(view).ok_or_else(|| ViewError::NoView(view.to_owned()))?;
+        let bus = read(&self.0.bus).clone().ok_or(ViewError::NotStarted)?;
+        let generation = {
+            let slots = read(&self.0.slots);
+            let mine = || slots.iter().filter(|(generation, _)| generation.view == view);
+            if let Some((building, _)) = mine().find(|(_, (_, stage))| *stage == Stage::Building) {
+                return Err(ViewError::Building(building.to_string()));
+            }
+            let number = mine().map(|(generation, _)| generation.number + 1).max().unwrap_or(0);
+            Generation { view: view.to_owned(), version: projection.version(), number }
+        };
+        generation::save(&self.0.store, &[(generation.clone(), Some(Stage::Building))]).await?;
+        let slot = Arc::new(Slot::new(projection.clone(), generation.clone(), 0));
+        write(&self.0.slots).insert(generation.clone(), (slot.clone(), Stage::Building));
+        tokio::spawn(Lane::new(bus, self.0.store.clone(), projection.family(), vec![slot]).run());
+        Ok(generation)
+    }
+
+    /// Lets the built generation serve, once it stands where the serving one stands.
+    pub async fn switch(&self, view: &str) -> Result<Generation, ViewError> {
+        let old = self.serving(view)?;
+        let new = {
+            let slots = read(&self.0.slots);
+            let building =
+                slots.iter().find(|(generation, (_, stage))| generation.view == view && *stage == Stage::Building);
+            building.map(|(_, (slot, _))| slot.clone()).ok_or_else(|| ViewError::NothingBuilt(view.to_owned()))?
+        };
+        if new.position() < old.position() {
+            let (position, wanted) = (new.position(), old.position());
+            return Err(ViewError::Behind { view: new.generation().to_string(), position, wanted });
+        }
+        let changes =
+            [(new.generation().clone(), Some(Stage::Serving)), (old.generation().clone(), Some(Stage::Replaced))];
+        generation::save(&self.0.store, &changes).await?;
+        let mut slots = write(&self.0.slots);
+        for (generation, stage) in &changes {
+            if let (Some(entry), Some(stage)) = (slots.get_mut(generation), stage) {
+                entry.1 = *stage;
+            }
+        }
+        Ok(new.generation().clone())
+    }
+
+    /// Drops the tables of a generation that no longer serves.
+    pub async fn retire(&self, generation: &str) -> Result<(), ViewError> {
+        let found = {
+            let slots = read(&self.0.slots);
+            slots.iter().find(|(known, _)| known.to_string() == generation).map(|(known, (slot, stage))| {
+                (known.clone(), slot.clone(), *stage)
+            })
+        };
+        let known = generation::load(&self.0.store).await?;
+        let (generation, stage) = match found {
+            Some((known, slot, stage)) => {
+                if stage != Stage::Serving {
+                    slot.retire();
+                }
+                (known, stage)
+            }
+            // One of another version, which this process does not carry.
+            None => known
+                .into_iter()
+                .find(|(known, _)| known.to_string() == generation)
+                .ok_or_else(|| ViewError::NoView(generation.to_owned()))?,
+        };
+        if stage == Stage::Serving {
+            return Err(ViewError::Serving(generation.to_string()));
+        }
+        self.0.store.drop_tables(&generation.to_string()).await?;
+        generation::save(&self.0.store, &[(generation.clone(), None)]).await?;
+        write(&self.0.slots).remove(&generation);
+        Ok(())
+    }
+
+    /// Tries a paused view again, passing over one event when the operator says so.
+    pub fn resume(&self, view: &str, skip: Option<u64>) -> Result<(), ViewError> {
+        let slots = read(&self.0.slots);
+        let mut found = false;
+        for (slot, _) in slots.iter().filter(|(generation, _)| generation.view == view).map(|(_, entry)| entry) {
+            found = true;
+            match skip {
+                Some(seq) => slot.skip(seq),
+                None => slot.resume(),
+            }
+        }
+        if found { Ok(()) } else { Err(ViewError::NoView(view.to_owned())) }
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Why a view does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    #[error("there is no view {0}")]
+    NoView(String),
+    #[error("the view {view} stands at {position}, not yet at {wanted}; try again in a moment")]
+    Behind { view: String, position: u64, wanted: u64 },
+    #[error("the cursor is not one of this list")]
+    Cursor,
+    #[error("the views follow no log yet")]
+    NotStarted,
+    #[error("{0} is being built already; switch to it or retire it first")]
+    Building(String),
+    #[error("nothing was built beside the serving generation of {0}; run `millrace views build {0}` first")]
+    NothingBuilt(String),
+    #[error("{0} serves; switch to another generation before retiring it")]
+    Serving(String),
+    #[error("a stored row cannot be read; rebuild the view")]
+    Row(#[source] DecodeError),
+    #[error("the read store: {0}")]
+    Store(#[from] ReadStoreError),
+}
