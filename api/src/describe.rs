@@ -7,7 +7,7 @@ use crate::{
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ContentBuilder, HttpMethod, InfoBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, Schema,
+        ContentBuilder, HttpMethod, InfoBuilder, OpenApi, PathItem, Ref, RefOr, Required, ResponseBuilder, Schema,
         path::{OperationBuilder, ParameterBuilder, ParameterIn},
         schema::{ArrayBuilder, ObjectBuilder, Type},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
@@ -26,7 +26,7 @@ pub fn document(openapi: &mut OpenApi) {
         .build();
     let components = openapi.components.get_or_insert_with(Default::default);
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    components.security_schemes.insert("bearer".into(), bearer);
+    components.security_schemes.insert("bearer".into(), RefOr::T(bearer));
     openapi.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     component::<ProblemDocument>(openapi);
 }
@@ -39,7 +39,7 @@ fn component<T: ToSchema>(openapi: &mut OpenApi) {
 }
 
 fn text(name: &str, place: ParameterIn, what: &str) -> ParameterBuilder {
-    let required = matches!(place, ParameterIn::Path).into();
+    let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(place)
@@ -126,7 +126,7 @@ fn list_parameters(spec: &ListSpec) -> Vec<ParameterBuilder> {
     if !spec.facetable.is_empty() {
         parameters.push(query("facets", format!("Counts by value of {}", spec.facetable.join(", "))));
     }
-    let operators: Vec<&str> = Op::ALL.iter().map(|op| op.as_str()).collect();
+    let operators: Vec<&str> = Op::ALL.iter().map(|op| op.name()).collect();
     for (field, kind) in spec.filterable {
         let what = format!("`filter[{field}][_op]=`, {}; _op is one of {}", kind.noun(), operators.join(" "));
         parameters.push(query(&format!("filter[{field}]"), what));

@@ -148,7 +148,7 @@ fn operator(op: AstOp) -> Op {
         AstOp::Null => Op::Null,
         AstOp::Nnull => Op::NotNull,
         AstOp::Contains => Op::Contains,
-        AstOp::Icontains => Op::IContains,
+        AstOp::IContains => Op::IContains,
         AstOp::StartsWith => Op::StartsWith,
         AstOp::Between => Op::Between,
         AstOp::Empty => Op::Empty,

@@ -20,9 +20,10 @@ pub mod analytics;
 pub mod claim;
 pub mod cms;
 pub mod crm;
+pub mod identity;
+pub mod shop;
 pub mod learning;
 pub mod mail;
-pub mod shop;
 
 #[cfg(test)]
 mod goldens;

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod harness;
 pub mod learning;
 pub mod mail;
+pub mod identity;
 pub mod rejection;
 pub mod shop;
 pub mod store;

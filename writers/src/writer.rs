@@ -118,6 +118,17 @@ impl Writer {
         loaded::load(&self.0, &self.subject::<D>(tenant, id)).await
     }
 
+    /// The aggregate as the log had it at most `max_age` ago, for checks that run with every request (a session, a
+    /// key). Commits through this writer show at once, those of other processes within `max_age`.
+    pub async fn load_cached<D: Decider>(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        max_age: Duration,
+    ) -> Result<Arc<Loaded<D>>, WriteError> {
+        loaded::load_cached(&self.0, &self.subject::<D>(tenant, id), max_age).await
+    }
+
     /// One command to one aggregate. The receipt's value is its state after the command and its revision.
     pub async fn execute<D: Decider>(
         &self,
@@ -227,3 +238,6 @@ impl<R: crate::Rejection> From<R> for WriteError {
         Self::Rejected(rejection.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::{
     store::{Commit, StoreError},
 };
 use bus_schema::{
-    Address, AnyEvent, Envelope, KeyId, Keyring, Micros, Subject, TenantId,
+    Address, AnyEvent, CommandId, Envelope, KeyId, Keyring, Micros, Subject, TenantId,
     bus::Outgoing,
     catalog::Catalogued,
     claim::{ClaimEvent, ClaimReleased, ClaimTaken},
@@ -18,6 +18,7 @@ use bus_schema::{
     keys::TenantKey,
 };
 use std::{any::Any, collections::HashMap, sync::Arc};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The aggregates of one attempt and what will be appended. See [`super::Writer::transact`].
@@ -42,7 +43,7 @@ pub struct Tx<'w> {
 struct Touched {
     /// A `Loaded<D>`; type-erased because one attempt may touch aggregates of several kinds.
     loaded: Box<dyn Any + Send + Sync>,
-    keep: fn(&Inner, &Subject, Box<dyn Any + Send + Sync>, u64, &Meta, Option<u64>),
+    keep: fn(&Inner, &Subject, Box<dyn Any + Send + Sync>, &Kept),
     /// Events decided here, and the index of the last one among the messages.
     events: u32,
     last_message: usize,
@@ -288,11 +289,13 @@ impl<'w> Tx<'w> {
             return Ok(Done { position: replayed.unwrap_or(position), replayed: replayed.is_some() });
         }
         let count = messages.len() as u64;
+        let began = Instant::now();
         match inner.store.commit(Commit { messages }).await {
             Ok(first) => {
                 for (subject, touched) in touched.into_iter().filter(|(_, touched)| touched.events > 0) {
                     let revision = first + touched.last_message as u64;
-                    (touched.keep)(inner, &subject, touched.loaded, revision, meta, fingerprint);
+                    let kept = Kept { revision, command: meta.command, fingerprint, began };
+                    (touched.keep)(inner, &subject, touched.loaded, &kept);
                 }
                 Ok(Done { position: first + count - 1, replayed: false })
             }
@@ -304,18 +307,20 @@ impl<'w> Tx<'w> {
     }
 }
 
-fn keep_in_cache<D: Decider>(
-    inner: &Inner,
-    subject: &Subject,
-    loaded: Box<dyn Any + Send + Sync>,
+/// What is known of an aggregate after its commit beside its state.
+struct Kept {
     revision: u64,
-    meta: &Meta,
+    command: CommandId,
     fingerprint: Option<u64>,
-) {
+    /// When the commit began: the log had nothing else then, or it would have refused.
+    began: Instant,
+}
+
+fn keep_in_cache<D: Decider>(inner: &Inner, subject: &Subject, loaded: Box<dyn Any + Send + Sync>, kept: &Kept) {
     let Ok(mut loaded) = loaded.downcast::<Loaded<D>>() else { return };
     loaded.unsaved += 1;
-    loaded.revision = revision;
-    loaded.ledger.record(meta.command, fingerprint, revision);
+    loaded.revision = kept.revision;
+    loaded.ledger.record(kept.command, kept.fingerprint, kept.revision);
     snapshot::keep(inner, subject, &mut loaded);
-    inner.cache.put(subject, Arc::new(*loaded));
+    inner.cache.put(subject, Arc::new(*loaded), kept.began);
 }
