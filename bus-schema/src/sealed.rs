@@ -146,7 +146,7 @@ impl<T> Sealed<T> {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (key, sealed) = bytes.split_at_checked(KEY_LEN)?;
-        (sealed.len() >= NONCE_LEN).then(|| ())?;
+        (sealed.len() >= NONCE_LEN).then_some(())?;
         Some(Self::from_parts(KeyId(Uuid::from_slice(key).ok()?), sealed.to_vec()))
     }
 }
