@@ -168,20 +168,15 @@ impl PageCache {
             return;
         }
         let older = |entry: &Entry| entry.version <= version;
-        match page.status() {
-            StatusCode::OK | StatusCode::MOVED_PERMANENTLY => {
-                if self.pages.peek(&key).as_ref().is_none_or(older) {
-                    self.missing.remove(&key);
-                    self.pages.insert(StoredKey::new(key), Entry { version, page });
-                }
-            }
-            StatusCode::NOT_FOUND => {
-                if self.missing.peek(&key).as_ref().is_none_or(older) {
-                    self.pages.remove_if(&key, older);
-                    self.missing.insert(StoredKey::new(key), Entry { version, page });
-                }
-            }
-            _ => {}
+        let is_missing = page.status() == StatusCode::NOT_FOUND;
+        if is_missing && self.missing.peek(&key).as_ref().is_none_or(older) {
+            self.pages.remove_if(&key, older);
+            self.missing.insert(StoredKey::new(key), Entry { version, page });
+        } else if matches!(page.status(), StatusCode::OK | StatusCode::MOVED_PERMANENTLY)
+            && self.pages.peek(&key).as_ref().is_none_or(older)
+        {
+            self.missing.remove_if(&key, older);
+            self.pages.insert(StoredKey::new(key), Entry { version, page });
         }
     }
 

@@ -195,10 +195,8 @@ fn expr<'a>(node: &Expr<'a>) -> Result<Expr<'a>, RenderError> {
             filter(SLICE, expr(&s.expr)?, bounds, span)
         }
         Expr::UnaryOp(s) => {
-            let op = match s.op {
-                ast::UnaryOpKind::Not => ast::UnaryOpKind::Not,
-                ast::UnaryOpKind::Neg => ast::UnaryOpKind::Neg,
-            };
+            let is_not = matches!(s.op, ast::UnaryOpKind::Not);
+            let op = if is_not { ast::UnaryOpKind::Not } else { ast::UnaryOpKind::Neg };
             Expr::UnaryOp(Spanned::new(ast::UnaryOp { op, expr: expr(&s.expr)? }, span))
         }
         Expr::BinOp(s) => binary(s, span)?,

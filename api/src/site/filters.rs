@@ -22,9 +22,6 @@ use minijinja::{Environment, Error, ErrorKind, State, filters, tests};
 use super::budget::Budget;
 use super::{format, operators};
 
-/// The functions and helpers a template may call besides its own macros.
-pub const FUNCTIONS: &[&str] = &["range", "loop", "caller"];
-
 const OWN_FILTERS: &[&str] = &["join", "replace", "date", "money"];
 
 /// Whether a template may use this filter.

@@ -123,7 +123,7 @@ impl CachedPage {
         common.insert(CONTENT_SECURITY_POLICY, head.policy.clone().unwrap_or(POLICY));
         common.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         common.insert(REFERRER_POLICY, REFERRER);
-        let last_modified = head.last_modified.and_then(|at| http_date(at));
+        let last_modified = head.last_modified.and_then(http_date);
         if let Some(at) = &last_modified {
             common.insert(LAST_MODIFIED, at.clone());
         }

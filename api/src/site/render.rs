@@ -14,7 +14,7 @@ pub struct Limits {
     pub output_bytes: usize,
     /// Instructions of the template engine.
     pub fuel: u64,
-    /// Levels of recursion; a macro costs four.
+    /// Levels of recursion, at most 500; a call of a macro costs five or six.
     pub recursion: usize,
     /// Bytes of text and weight of lists that all filters and operators together may touch.
     pub work_bytes: u64,
@@ -28,7 +28,7 @@ impl Default for Limits {
             source_bytes: 256 * 1024,
             output_bytes: 2 * 1024 * 1024,
             fuel: 200_000,
-            recursion: 120,
+            recursion: 400,
             work_bytes: 64 * 1024 * 1024,
             value_bytes: 2 * 1024 * 1024,
         }

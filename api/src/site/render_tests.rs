@@ -217,6 +217,26 @@ fn hostile_templates_are_stopped_quickly() {
 }
 
 #[test]
+fn what_is_just_within_the_limits_fits_the_stack() {
+    for source in [
+        format!("{{{{ {}1 }}}}", "1+".repeat(298)),
+        format!("{{{{ a{} }}}}", ".b".repeat(298)),
+        format!("{{{{ 'x'{} }}}}", "|e".repeat(298)),
+        format!("{{{{ 'x'{} }}}}", "[0]".repeat(199)),
+        format!("{{{{ {}1 }}}}", "not ".repeat(590)),
+        format!("{{{{ {}1{} }}}}", "[".repeat(30), "]".repeat(30)),
+        "{% if 0 %}".to_owned() + &"{% elif 0 %}".repeat(200) + "{% endif %}",
+        "{% if 1 %}".repeat(140) + &format!("{{{{ {}1 }}}}", "1+".repeat(298)) + &"{% endif %}".repeat(140),
+        format!(
+            "{{% macro m(n) %}}{{% if n %}}{{{{ {}m(n - 1) }}}}{{% endif %}}{{% endmacro %}}{{{{ m(50) }}}}",
+            "1~".repeat(200)
+        ),
+    ] {
+        assert!(body(&source).is_ok(), "{:?}: {}", body(&source), &source[..80]);
+    }
+}
+
+#[test]
 fn arbitrary_sources_never_panic() {
     const PIECES: &[&str] = &[
         "{{",
