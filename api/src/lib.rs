@@ -19,6 +19,7 @@ pub mod listing;
 pub mod resource;
 pub mod router;
 pub mod search;
+pub mod site;
 
 pub use app::App;
 pub use router::router;
