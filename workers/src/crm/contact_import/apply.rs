@@ -2,7 +2,7 @@
 
 use super::{
     engine::{Duplicates, Merge, Options},
-    patience::{passes, persevere},
+    patience::persevere,
     report::{Outcome, ReportRow},
     row::{Field, ImportRow},
 };
@@ -15,7 +15,7 @@ use std::{
 };
 use uuid::Uuid;
 use writers::{
-    Meta, Rejection, StoreError, WriteError, Writer,
+    Meta, Rejection, WriteError, Writer,
     crm::contact::{self, Contact, ContactCommand, ContactRejection, normal_email},
 };
 
@@ -40,8 +40,9 @@ impl<'a> Import<'a> {
 
     /// Carries out a row. An error is one that stops the import; what is wrong with this row only is in its report.
     /// Boxed: its being `Send` is then known here, where the lifetimes are.
-    pub(super) fn row(&self, row: ImportRow) -> BoxFuture<'_, Result<Option<ReportRow>, WriteError>> {
+    pub(super) fn row(&self, mut row: ImportRow) -> BoxFuture<'_, Result<Option<ReportRow>, WriteError>> {
         Box::pin(async move {
+            row.tags.extend(self.options.tags.iter().cloned());
             match persevere(self.options.patience, || self.attempt(&row)).await {
                 Ok((outcome, contact)) => Ok(Some(ReportRow::new(row.number, row.line, outcome, contact))),
                 Err(error) => failed(row.number, row.line, error).map(Some),
@@ -91,29 +92,33 @@ impl<'a> Import<'a> {
         let email = normal_email(&row.details.email)?;
         let subjects = [self.writer.subject::<Contact>(self.tenant, id)];
         let meta = self.meta(row, "merge");
-        let receipt = self.writer.transact(self.tenant, &meta, &subjects, async |tx| {
-            let before = tx.load::<Contact>(id).await?.state;
-            let known = match before.details() {
-                Some(sealed) => {
-                    let keys = self.writer.keys().load(self.tenant, &[sealed.key()]).await?;
-                    sealed.open(&keys).map_err(|_| ContactRejection::Sealing)?.known()
+        let email = &email;
+        let receipt = self.writer.transact(self.tenant, &meta, &subjects, |tx| {
+            Box::pin(async move {
+                let before = tx.load::<Contact>(id).await?.state;
+                let known = match before.details() {
+                    Some(sealed) => {
+                        let keys = self.writer.keys().load(self.tenant, &[sealed.key()]).await?;
+                        sealed.open(&keys).map_err(|_| ContactRejection::Sealing)?.known()
+                    }
+                    None => None,
+                };
+                let details =
+                    known.as_ref().map_or_else(|| row.details.clone(), |known| merged(known, &row.details, how));
+                let change = ContactCommand::Change { details, import: Some(self.options.import) };
+                let mut after = tx.decide::<Contact>(id, &change).await?.state;
+                if tx.replayed() {
+                    return Ok(true);
                 }
-                None => None,
-            };
-            let details = known.as_ref().map_or_else(|| row.details.clone(), |known| merged(known, &row.details, how));
-            let change = ContactCommand::Change { details, import: Some(self.options.import) };
-            let mut after = tx.decide::<Contact>(id, &change).await?.state;
-            if tx.replayed() {
-                return Ok(true);
-            }
-            if known.is_none_or(|known| normal_email(&known.email).as_ref() != Ok(&email)) {
-                return Err(ContactRejection::HomeOccupied.into());
-            }
-            let changed = before.details() != after.details();
-            for tag in &row.tags {
-                after = tx.decide::<Contact>(id, &ContactCommand::Tag { tag: tag.clone() }).await?.state;
-            }
-            Ok(changed || !before.tags().eq(after.tags()))
+                if known.is_none_or(|known| normal_email(&known.email).as_ref() != Ok(email)) {
+                    return Err(ContactRejection::HomeOccupied.into());
+                }
+                let changed = before.details() != after.details();
+                for tag in &row.tags {
+                    after = tx.decide::<Contact>(id, &ContactCommand::Tag { tag: tag.clone() }).await?.state;
+                }
+                Ok(changed || !before.tags().eq(after.tags()))
+            })
         });
         Ok(if receipt.await?.value { Outcome::Merged } else { Outcome::Unchanged })
     }
@@ -195,7 +200,8 @@ pub(super) fn failed(row: u64, line: u64, error: WriteError) -> Result<ReportRow
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::patience::passes, *};
+    use writers::StoreError;
 
     #[test]
     fn a_merge_fills_or_overwrites_and_takes_nothing_away() {

@@ -1,6 +1,7 @@
 //! How far an import or its undoing has come, and whom to tell.
 
 use super::{report::Outcome, source::Position};
+use bus_schema::crm::import::{ImportProgress, UndoProgress};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,28 @@ pub struct Checkpoint {
     /// Bytes of the report that belong to these rows.
     pub report: u64,
     pub tally: Tally,
+}
+
+impl Checkpoint {
+    /// As an import's events tell it. What a dry run would do counts as done; a contact that had everything counts as
+    /// merged.
+    pub fn import_progress(&self) -> ImportProgress {
+        use Outcome::*;
+        let sum = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| self.tally.of(*outcome)).sum::<u64>();
+        let (created, merged) = (sum(&[Created, WouldCreate]), sum(&[Merged, Unchanged, WouldMerge]));
+        let (skipped, failed) = (sum(&[Skipped, WouldSkip]), sum(&[Failed]));
+        let rows = created + merged + skipped + failed;
+        ImportProgress { rows, created, merged, skipped, failed, offset: self.position.offset }
+    }
+
+    /// As the events of an undoing tell it. Contacts that got back what they had are looked at, neither removed nor
+    /// kept.
+    pub fn undo_progress(&self) -> UndoProgress {
+        use Outcome::*;
+        let kept = [PartlyReverted, Kept, Failed].iter().map(|outcome| self.tally.of(*outcome)).sum();
+        let rows = self.tally.iter().map(|(_, rows)| rows).sum();
+        UndoProgress { rows, removed: self.tally.of(Removed), kept }
+    }
 }
 
 /// Rows by what became of them.

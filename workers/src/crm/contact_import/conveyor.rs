@@ -124,3 +124,82 @@ impl<P: Progress> Conveyor<'_, P> {
         self.progress.reached(self.checkpoint.clone()).await.map_err(ImportError::Progress)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::report::Outcome, *};
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+    use tokio::sync::mpsc;
+
+    /// What ran at one time, and the most that did.
+    #[derive(Default)]
+    struct Seen {
+        now: Vec<u64>,
+        most: usize,
+    }
+
+    /// 100 rows; rows of the same `row % 40` touch the same thing. Row `bad` fails.
+    async fn carry(bad: u64, marks: Arc<Mutex<Vec<u64>>>) -> (Result<Summary, ImportError>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, items) = mpsc::channel(10);
+        let rows = tokio::spawn(async move {
+            for row in 1..=100_u64 {
+                let after = Position { offset: row, row, line: row };
+                if sender.send(Ok(Item { after, touches: Some(row % 40), work: row })).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut progress = |checkpoint: Checkpoint| {
+            marks.lock().unwrap().push(checkpoint.position.row);
+            std::future::ready(Ok(Next::GoOn))
+        };
+        let report = ReportWriter::open(&folder.path().join("report"), 0).await.unwrap();
+        let conveyor =
+            Conveyor { report, checkpoint: Checkpoint::default(), progress: &mut progress, every: 10, in_flight: 25 };
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let work = |row: u64| {
+            let seen = seen.clone();
+            async move {
+                {
+                    let mut seen = seen.lock().unwrap();
+                    assert!(seen.now.iter().all(|other| other % 40 != row % 40), "{row} beside {:?}", seen.now);
+                    seen.now.push(row);
+                    seen.most = seen.most.max(seen.now.len());
+                }
+                // Later rows are often done earlier.
+                tokio::time::sleep(Duration::from_millis(1 + row * 37 % 50)).await;
+                seen.lock().unwrap().now.retain(|other| *other != row);
+                if row == bad {
+                    Err(WriteError::Conflict)
+                } else {
+                    Ok(Some(ReportRow::new(row, row, Outcome::Created, None)))
+                }
+            }
+        };
+        let summary = conveyor.run(items, work).await;
+        rows.await.unwrap();
+        let most = seen.lock().unwrap().most;
+        (summary, most)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_run_at_once_and_marks_come_in_order() {
+        let marks = Arc::default();
+        let (summary, most) = carry(0, Arc::clone(&marks)).await;
+        assert_eq!(summary.unwrap().checkpoint.position.row, 100);
+        assert_eq!(*marks.lock().unwrap(), (1..=10).map(|n| n * 10).collect::<Vec<_>>());
+        assert_eq!(most, 25);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_marks_what_is_done_before_it_and_nothing_after() {
+        let marks = Arc::default();
+        let (summary, _) = carry(57, Arc::clone(&marks)).await;
+        assert!(matches!(summary, Err(ImportError::Write { row: 57, .. })));
+        assert_eq!(*marks.lock().unwrap(), [10, 20, 30, 40, 50, 56]);
+    }
+}

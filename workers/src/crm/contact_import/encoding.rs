@@ -17,6 +17,13 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// The encoding a WHATWG label means: `utf-8`, `windows-1252`, also `latin1` and `iso-8859-1`.
+    pub fn by_label(label: &str) -> Option<Self> {
+        let found = encoding_rs::Encoding::for_label(label.as_bytes())?;
+        let is = |encoding| std::ptr::eq(found, encoding);
+        is(encoding_rs::UTF_8).then_some(Self::Utf8).or(is(encoding_rs::WINDOWS_1252).then_some(Self::Windows1252))
+    }
+
     /// The characters; `None` when the bytes are not of this encoding. Windows-1252 gives every byte a meaning.
     pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         match self {
@@ -71,5 +78,8 @@ mod tests {
     fn bytes_become_characters() {
         assert_eq!(Encoding::Windows1252.decode(b"M\xfcller \x80").unwrap(), "Müller €");
         assert_eq!(Encoding::Utf8.decode(b"M\xfcller"), None);
+        assert_eq!(Encoding::by_label("UTF8"), Some(Encoding::Utf8));
+        assert_eq!(Encoding::by_label("iso-8859-1"), Some(Encoding::Windows1252));
+        assert_eq!(Encoding::by_label("shift_jis").or(Encoding::by_label("x")), None);
     }
 }

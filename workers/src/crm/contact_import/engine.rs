@@ -38,6 +38,8 @@ pub struct Options {
     pub import: Uuid,
     pub actor: Actor,
     pub duplicates: Duplicates,
+    /// Tags every row gets beside its own.
+    pub tags: Vec<String>,
     /// Nothing is written; the report says what would be done. Not resumable: repetitions are known from the beginning.
     pub dry_run: bool,
     /// Rows under way at once.
@@ -51,7 +53,7 @@ pub struct Options {
 impl Options {
     pub fn new(import: Uuid, actor: Actor, duplicates: Duplicates) -> Self {
         let patience = Duration::from_secs(60);
-        Self { import, actor, duplicates, dry_run: false, in_flight: 256, every: 500, patience }
+        Self { import, actor, duplicates, tags: Vec::new(), dry_run: false, in_flight: 256, every: 500, patience }
     }
 }
 

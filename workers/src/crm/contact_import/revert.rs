@@ -35,7 +35,7 @@ pub(super) enum Plan {
     },
     /// Give back what was there. `kept` names what somebody changed since.
     Revert {
-        details: Option<ContactDetails>,
+        details: Option<Box<ContactDetails>>,
         untag: Vec<String>,
         kept: Vec<Field>,
     },
@@ -76,13 +76,15 @@ pub(super) fn plan(history: &[Past], import: Uuid, keyring: &Keyring) -> Result<
     }
     let Some((details, kept)) = details_before(history, keyring)? else { return Ok(Plan::Gone) };
     let untag = tags_added(history);
+    let details = details.map(Box::new);
     Ok(if details.is_none() && untag.is_empty() { Plan::Keep } else { Plan::Revert { details, untag, kept } })
 }
 
-/// The details with every field that still is what the import set taken back to what it was before; `None` where that
-/// is no change. Field by field, so that one corrected phone number does not keep the import's other changes.
+/// The details to give back, if that is a change, and the fields that somebody changed since.
 type Reverted = (Option<ContactDetails>, Vec<Field>);
 
+/// The details with every field that still is what the import set taken back to what it was before. Field by field, so
+/// that one corrected phone number does not keep the import's other changes. `None` when the person's key is gone.
 fn details_before(history: &[Past], keyring: &Keyring) -> Result<Option<Reverted>, SealError> {
     let mut now: Option<ContactDetails> = None;
     let mut steps = Vec::new();

@@ -126,7 +126,7 @@ impl World {
         contact::create(&self.writer, &self.tenant, &meta, &command, &email).await.unwrap().0
     }
 
-    async fn change(&self, id: Uuid, edit: impl Fn(ContactDetails) -> ContactDetails) {
+    async fn change(&self, id: Uuid, edit: impl Fn(ContactDetails) -> ContactDetails + Send + Sync) {
         let meta = Meta::system("test", CommandId::random());
         contact::change(&self.writer, &self.tenant, id, &meta, None, edit).await.unwrap();
     }

@@ -5,6 +5,9 @@
 //! changed gets back what it had, field by field where the field still holds what the import set, and loses the tags
 //! the import added. Everything else is kept and the report says why.
 //!
+//! The report must be whole: an import that was cut short by a crash had rows under way that its report does not have
+//! yet, so it is carried on to its end (or until it stops by itself) before it is taken back.
+//!
 //! One command per contact, its id follows from import and contact: stopping and starting again does nothing twice.
 
 use super::{
@@ -208,19 +211,22 @@ impl<U: InUse> Undoing<'_, U> {
         &self,
         id: Uuid,
         meta: &Meta,
-        details: Option<ContactDetails>,
+        details: Option<Box<ContactDetails>>,
         untag: Vec<String>,
     ) -> Result<(), WriteError> {
         let subjects = [self.writer.subject::<Contact>(self.tenant, id)];
-        let back = self.writer.transact(self.tenant, meta, &subjects, async |tx| {
-            if let Some(details) = &details {
-                let change = ContactCommand::Change { details: details.clone(), import: None };
-                tx.decide::<Contact>(id, &change).await?;
-            }
-            for tag in &untag {
-                tx.decide::<Contact>(id, &ContactCommand::Untag { tag: tag.clone() }).await?;
-            }
-            Ok(())
+        let (details, untag) = (&details, &untag);
+        let back = self.writer.transact(self.tenant, meta, &subjects, |tx| {
+            Box::pin(async move {
+                if let Some(details) = details {
+                    let change = ContactCommand::Change { details: (**details).clone(), import: None };
+                    tx.decide::<Contact>(id, &change).await?;
+                }
+                for tag in untag {
+                    tx.decide::<Contact>(id, &ContactCommand::Untag { tag: tag.clone() }).await?;
+                }
+                Ok(())
+            })
         });
         back.await.map(|_| ())
     }

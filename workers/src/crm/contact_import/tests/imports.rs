@@ -19,6 +19,8 @@ async fn duplicates_are_skipped() {
     assert_eq!(world.details(id).await, ada());
     let tally = &summary.checkpoint.tally;
     assert_eq!((tally.of(Skipped), tally.of(Created), tally.of(Failed), summary.stopped), (2, 1, 1, false));
+    let progress = summary.checkpoint.import_progress();
+    assert_eq!((progress.rows, progress.skipped, progress.offset), (4, 2, FILE.len() as u64));
 }
 
 #[tokio::test]
@@ -35,9 +37,10 @@ async fn duplicates_are_filled_or_overwritten_within_the_file_too() {
         let details = world.details(world.holder("bob@x.org").await.unwrap()).await;
         assert_eq!((details.first_name.as_deref(), details.city.as_deref()), (Some(bob), Some("Bonn")));
         // Another import of the same file has nothing left to say.
-        let again = Options { import: Uuid::from_u128(2), ..options(Duplicates::Merge(Merge::Fill)) };
+        let again = options(Duplicates::Merge(Merge::Fill));
+        let again = Options { import: Uuid::from_u128(2), tags: vec!["old".into()], ..again };
         world.import(FILE, &again).await;
-        assert_eq!(world.outcomes("import").await, [Unchanged, Unchanged, Failed, Unchanged]);
+        assert_eq!(world.outcomes("import").await, [Unchanged, Merged, Failed, Unchanged]);
     }
 }
 
@@ -79,8 +82,7 @@ async fn checkpoints_come_in_order_and_an_import_goes_on_from_any_of_them() {
     let rows: Vec<u64> = checkpoints.iter().map(|checkpoint| checkpoint.position.row).collect();
     assert_eq!(rows[..3], [100, 200, 300]);
     assert!(rows.is_sorted() && *rows.last().unwrap() >= 300);
-    let written = world.log.events().len();
-    assert!(written > 300, "rows after the checkpoint were under way");
+    assert!(world.log.events().len() >= 300);
     // A crash lost the last checkpoints: the rows after the second run again.
     let (summary, _) = world.import_from(&file, &options, checkpoints[1].clone(), usize::MAX).await;
     assert_eq!((summary.checkpoint.position.row, summary.stopped), (800, false));
