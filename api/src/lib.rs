@@ -1,2 +1,24 @@
+//! The HTTP API: commands to the writers, reads from the views, the log as a feed.
+//!
+//! [`http`] knows no aggregate. [`resource`] makes a collection's reads out of one small declaration; a file per endpoint
+//! group (`crm/contacts.rs`) adds its commands.
+
+pub mod admin;
+pub mod app;
+pub mod caller;
+pub mod command;
+pub mod crm;
+pub mod describe;
 pub mod docs;
+pub mod errors;
+pub mod feed;
+pub mod health;
+pub mod history;
 pub mod http;
+pub mod listing;
+pub mod resource;
+pub mod router;
+pub mod search;
+
+pub use app::App;
+pub use router::router;

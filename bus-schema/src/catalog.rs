@@ -97,4 +97,16 @@ macro_rules! catalog {
 catalog! {
     Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
+    Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
+    Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
+    Page = "cms" / "page" => crate::cms::page::PageEvent;
+    Course = "learning" / "course" => crate::learning::course::CourseEvent;
+    Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
+    Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
+    Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
+    Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
+    Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
+    Account = "identity" / "account" => crate::identity::account::AccountEvent;
+    Session = "identity" / "session" => crate::identity::session::SessionEvent;
+    ApiKey  = "identity" / "api_key" => crate::identity::api_key::ApiKeyEvent;
 }

@@ -33,7 +33,7 @@ pub trait EventSet: Sized + Clone + std::fmt::Debug + PartialEq + Send + Sync + 
     fn encode(&self) -> Result<Vec<u8>, EncodeError>;
     /// `Ok(None)` for a kind or number this build does not know: projectors skip and count it, deciders refuse it.
     fn decode(kind: &str, schema: u16, body: &[u8]) -> Result<Option<Self>, DecodeError>;
-    /// The fields by name, sealed values as base64. What the CLI and the goldens show.
+    /// The fields by name, sealed values in hexadecimal. What the CLI and the goldens show.
     fn to_json(&self) -> Value;
     /// The reverse of [`EventSet::to_json`], for goldens.
     fn from_json(kind: &str, value: &Value) -> Result<Option<Self>, serde_json::Error>;

@@ -16,8 +16,17 @@ pub mod sealed;
 pub mod subject;
 pub mod time;
 
+pub mod analytics;
 pub mod claim;
+pub mod cms;
 pub mod crm;
+pub mod identity;
+pub mod shop;
+pub mod learning;
+pub mod mail;
+
+#[cfg(test)]
+mod goldens;
 
 pub use catalog::AnyEvent;
 pub use envelope::{Actor, Envelope, Recorded, StoredEvent};

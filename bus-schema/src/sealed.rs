@@ -12,7 +12,7 @@ use chacha20poly1305::{
 use hmac::{Hmac, Mac};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use sha2::Sha256;
-use std::{collections::HashMap, fmt, marker::PhantomData, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, fmt, marker::PhantomData, sync::Arc};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -191,13 +191,37 @@ impl<T> fmt::Debug for Sealed<T> {
     }
 }
 
-impl<T> Serialize for Sealed<T> {
+thread_local! {
+    /// The keys of the [`revealing`] call that runs on this thread.
+    static REVEALING: RefCell<Option<Keyring>> = const { RefCell::new(None) };
+}
+
+/// Runs `write` so that human-readable serialisation inside it shows what sealed values hold instead of their
+/// ciphertext; a value whose key is gone shows as `{"erased": true}`. For showing events to those who may read them;
+/// stored forms (MessagePack) are never affected.
+pub fn revealing<T>(keys: &Keyring, write: impl FnOnce() -> T) -> T {
+    let outer = REVEALING.replace(Some(keys.clone()));
+    let written = write();
+    REVEALING.set(outer);
+    written
+}
+
+impl<T: Personal> Serialize for Sealed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = self.to_bytes();
-        if serializer.is_human_readable() {
-            hex(&bytes).serialize(serializer)
-        } else {
-            serializer.serialize_bytes(&bytes)
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(&bytes);
+        }
+        let revealed = REVEALING.with_borrow(|keys| keys.as_ref().map(|keys| self.open(keys)));
+        match revealed {
+            None => hex(&bytes).serialize(serializer),
+            Some(Ok(Revealed::Known(value))) => value.serialize(serializer),
+            Some(_) => {
+                use serde::ser::SerializeMap;
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("erased", &true)?;
+                map.end()
+            }
         }
     }
 }
@@ -309,6 +333,15 @@ mod tests {
         let other = Sealed::seal(&key(1), "c:0", &Name("Bob".into())).unwrap();
         assert_eq!(one, again);
         assert_ne!(one.sealed[..NONCE_LEN], other.sealed[..NONCE_LEN]);
+    }
+
+    #[test]
+    fn revealing_shows_the_value_only_inside() {
+        let sealed = Sealed::seal(&key(1), "c:0", &Name("Ada".into())).unwrap();
+        let json = || serde_json::to_string(&sealed).unwrap();
+        assert_eq!(revealing(&Keyring::default().with(key(1)), json), "\"Ada\"");
+        assert_eq!(revealing(&Keyring::default(), json), "{\"erased\":true}");
+        assert!(!json().contains("Ada"));
     }
 
     #[test]

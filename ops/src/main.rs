@@ -1,8 +1,65 @@
-#[allow(dead_code, reason = "wired into the command line in main")]
-mod data_dir;
-#[allow(dead_code, reason = "wired into the command line in main")]
-mod doctor;
-#[allow(dead_code, reason = "wired into the command line in main")]
-mod nats;
+//! `millrace`: the one binary of the platform.
 
-fn main() {}
+mod cli;
+mod data_dir;
+mod doctor;
+mod nats;
+mod platform;
+mod ready;
+mod setup;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Millrace: sites, customers, shop, courses and campaigns on one event log.
+#[derive(Parser)]
+#[command(name = "millrace", version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  millrace up --data-dir ./data
+  millrace events tail --context crm
+  millrace views list
+  millrace doctor";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the whole platform in this process, with its own nats-server
+    Up(up::UpArgs),
+    /// Say what is wrong on this machine or in a data directory, and how to fix it
+    Doctor(doctor::DoctorArgs),
+    /// Read the log: tail, show, export, replay
+    Events(cli::events::EventsArgs),
+    /// List, build, switch and retire the views
+    Views(cli::views::ViewsArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("millrace: the system gives no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let outcome = match cli.command {
+            Command::Up(args) => up::run(args).await.map_err(cli::client::CliError::from),
+            Command::Doctor(args) => return cli::doctor::run(args).await,
+            Command::Events(args) => cli::events::run(args).await,
+            Command::Views(args) => cli::views::run(args).await,
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("millrace: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}

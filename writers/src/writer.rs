@@ -21,6 +21,7 @@ use bus_schema::{
 use cache::Cache;
 pub use loaded::Loaded;
 use locks::Locks;
+use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
 pub use tx::Tx;
 use uuid::Uuid;
@@ -118,6 +119,17 @@ impl Writer {
         loaded::load(&self.0, &self.subject::<D>(tenant, id)).await
     }
 
+    /// The aggregate as the log had it at most `max_age` ago, for checks that run with every request (a session, a
+    /// key). Commits through this writer show at once, those of other processes within `max_age`.
+    pub async fn load_cached<D: Decider>(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        max_age: Duration,
+    ) -> Result<Arc<Loaded<D>>, WriteError> {
+        loaded::load_cached(&self.0, &self.subject::<D>(tenant, id), max_age).await
+    }
+
     /// One command to one aggregate. The receipt's value is its state after the command and its revision.
     pub async fn execute<D: Decider>(
         &self,
@@ -127,7 +139,7 @@ impl Writer {
         command: &D::Command,
     ) -> Result<Receipt<Loaded<D>>, WriteError> {
         let subject = self.subject::<D>(tenant, id);
-        let mut receipt = self.transact(tenant, meta, &[subject], async |tx| tx.decide::<D>(id, command).await).await?;
+        let mut receipt = self.transact(tenant, meta, &[subject], |tx| Box::pin(async move { tx.decide::<D>(id, command).await })).await?;
         receipt.value.revision = receipt.position;
         Ok(receipt)
     }
@@ -135,15 +147,17 @@ impl Writer {
     /// Commands to several aggregates, committed together or not at all. `body` runs again on a conflict, so it must
     /// have no effect but through [`Tx`]. `hot` names the aggregates it is known to touch: their commands queue here
     /// instead of colliding at the log.
-    pub async fn transact<T, F>(
-        &self,
-        tenant: &TenantId,
-        meta: &Meta,
+    pub async fn transact<'a, T, F>(
+        &'a self,
+        tenant: &'a TenantId,
+        meta: &'a Meta,
         hot: &[Subject],
         body: F,
     ) -> Result<Receipt<T>, WriteError>
     where
-        F: AsyncFn(&mut Tx<'_>) -> Result<T, WriteError>,
+        T: Send,
+        // Boxed, because only then the compiler can see that the whole may move between threads.
+        F: for<'t> Fn(&'t mut Tx<'a>) -> BoxFuture<'t, Result<T, WriteError>> + Send + Sync,
     {
         let tenant_key = self.tenant_key(tenant).await?;
         let _queued = self.0.locks.lock(hot).await;
@@ -151,9 +165,14 @@ impl Writer {
         let mut attempt = 0;
         let mut fresh_only = false;
         loop {
-            let mut tx = Tx::new(&self.0, tenant, &tenant_key, meta, fresh_only);
+            let mut tx = Tx::new(&self.0, tenant, tenant_key.clone(), meta, fresh_only);
             let outcome = body(&mut tx).await;
-            if tx.is_doubtful() && matches!(outcome, Ok(_) | Err(WriteError::Rejected(_) | WriteError::Stale { .. })) {
+            let doubtful = match &outcome {
+                Ok(_) => tx.is_doubtful(),
+                Err(WriteError::Rejected(_) | WriteError::Stale { .. }) => tx.is_assumed(),
+                Err(_) => false,
+            };
+            if doubtful {
                 fresh_only = true;
                 continue;
             }
@@ -222,3 +241,6 @@ impl<R: crate::Rejection> From<R> for WriteError {
         Self::Rejected(rejection.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

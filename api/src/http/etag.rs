@@ -70,7 +70,7 @@ fn revision_of(tag: &str) -> Option<u64> {
 }
 
 /// The `If-Match` header of a write, as an extractor. Tags compare strongly: a weak one never matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IfMatch(Option<Tags>);
 
 impl IfMatch {

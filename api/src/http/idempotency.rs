@@ -48,7 +48,7 @@ impl IdempotencyKey {
     /// nobody can collide with, or probe for, another caller's keys. Without a key every request is a new command.
     pub fn command_id(&self, tenant: &str, principal: &str, method: &str, path: &str) -> CommandId {
         match &self.0 {
-            None => CommandId { id: Uuid::now_v7(), repeatable: false },
+            None => CommandId { id: bus_schema::CommandId::random(), repeatable: false },
             Some(key) => {
                 let mut name = Vec::with_capacity(40 + tenant.len() + principal.len() + path.len() + key.len());
                 for part in [tenant, principal, method, path, key] {
@@ -56,7 +56,7 @@ impl IdempotencyKey {
                     name.extend_from_slice(&(part.len() as u64).to_be_bytes());
                     name.extend_from_slice(part.as_bytes());
                 }
-                CommandId { id: Uuid::new_v5(&NAMESPACE, &name), repeatable: true }
+                CommandId { id: bus_schema::CommandId(Uuid::new_v5(&NAMESPACE, &name)), repeatable: true }
             }
         }
     }
@@ -73,7 +73,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 /// Identifies a command over all its attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommandId {
-    pub id: Uuid,
+    pub id: bus_schema::CommandId,
     /// Whether the caller can send the same command again; only such commands need the registry and a stored answer.
     pub repeatable: bool,
 }
@@ -81,7 +81,7 @@ pub struct CommandId {
 /// The commands that run in this process at this moment. Two processes are kept apart by the expected sequence of the
 /// append; this registry only gives the better answer (409 instead of doing the work twice).
 #[derive(Debug, Clone, Default)]
-pub struct Running(Arc<DashMap<Uuid, ()>>);
+pub struct Running(Arc<DashMap<bus_schema::CommandId, ()>>);
 
 impl Running {
     pub fn new() -> Self {
@@ -118,7 +118,7 @@ impl Running {
 #[must_use = "the command counts as finished when the guard is dropped"]
 pub struct RunningGuard {
     registry: Running,
-    id: Option<Uuid>,
+    id: Option<bus_schema::CommandId>,
 }
 
 impl Drop for RunningGuard {

@@ -9,18 +9,19 @@ use std::{sync::Arc, time::Duration};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Where a cell's servers are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BusOptions {
     /// `nats://host:port`, several separated by commas.
     pub url: String,
-    pub user: Option<(String, String)>,
+    /// Seed of the nkey this process signs in with; `None` for a server without users.
+    pub nkey_seed: Option<String>,
     pub cell: Cell,
     /// Copies of each stream: 1 for the embedded profile, 3 in a cluster.
     pub replicas: usize,
 }
 
 /// A connected cell. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Bus {
     client: async_nats::Client,
     jetstream: jetstream::Context,
@@ -36,8 +37,8 @@ impl Bus {
             .client_capacity(65_536)
             .subscription_capacity(65_536)
             .reconnect_delay_callback(|attempts| Duration::from_millis((20 * attempts as u64).min(1_000)));
-        if let Some((user, password)) = options.user.clone() {
-            connect = connect.user_and_password(user, password);
+        if let Some(seed) = options.nkey_seed.clone() {
+            connect = connect.nkey(seed);
         }
         let servers: Vec<&str> = options.url.split(',').collect();
         let client = connect
@@ -74,7 +75,7 @@ impl Bus {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("no NATS server answers at {url}: {source}; is it running, and do user and password fit?")]
+#[error("no NATS server answers at {url}: {source}; is it running, and is the key one it knows?")]
 pub struct ConnectError {
     url: String,
     source: async_nats::ConnectError,

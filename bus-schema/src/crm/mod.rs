@@ -1,3 +1,4 @@
 //! Customers: contacts, their consents and tags, and imports of them.
 
 pub mod contact;
+pub mod import;

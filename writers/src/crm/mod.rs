@@ -1,3 +1,4 @@
 //! Customers.
 
 pub mod contact;
+pub mod import;

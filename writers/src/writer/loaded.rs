@@ -4,7 +4,8 @@ use super::{Inner, WriteError, snapshot};
 use crate::decider::Decider;
 use bus_schema::{CommandId, StoredEvent, Subject, catalog::Catalogued};
 use serde::{Deserialize, Serialize};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Commands an aggregate remembers. A retry further back than this is met by the server's own window only.
 const LEDGER: usize = 1_024;
@@ -72,22 +73,34 @@ impl<D: Decider> Loaded<D> {
     }
 }
 
-/// Loads through the cache: what is cached is brought up to date only when somebody asks for the log's word.
+/// Loads through the cache: what is cached is brought up to date by what the log has beyond it.
 pub(super) async fn load<D: Decider>(inner: &Inner, subject: &Subject) -> Result<Arc<Loaded<D>>, WriteError> {
+    let asked = Instant::now();
     let cached = inner.cache.get::<D>(subject);
     let mut loaded = match &cached {
-        Some(cached) => (**cached).clone(),
-        None => snapshot::start(inner, subject).await?,
+        Some(cached) => Arc::clone(cached),
+        None => Arc::new(snapshot::start(inner, subject).await?),
     };
-    let before = loaded.revision;
     for stored in inner.store.load(subject, loaded.revision).await? {
-        loaded.fold(&stored)?;
+        Arc::make_mut(&mut loaded).fold(&stored)?;
     }
-    let loaded = Arc::new(loaded);
-    if loaded.revision > before || cached.is_none() {
-        inner.cache.put(subject, loaded.clone());
+    // What does not exist is not kept: ids made up from outside would push out what does.
+    if loaded.revision > 0 {
+        inner.cache.put(subject, loaded.clone(), asked);
     }
     Ok(loaded)
+}
+
+/// Loads without asking the log when it was asked less than `max_age` ago.
+pub(super) async fn load_cached<D: Decider>(
+    inner: &Inner,
+    subject: &Subject,
+    max_age: Duration,
+) -> Result<Arc<Loaded<D>>, WriteError> {
+    match inner.cache.get_confirmed::<D>(subject, max_age) {
+        Some(loaded) => Ok(loaded),
+        None => load(inner, subject).await,
+    }
 }
 
 /// The aggregate as it was right after a position; for answering a retried command with its own answer.

@@ -10,7 +10,7 @@ use crate::{
     store::{Commit, StoreError},
 };
 use bus_schema::{
-    Address, AnyEvent, Envelope, KeyId, Keyring, Micros, Subject, TenantId,
+    Address, AnyEvent, CommandId, Envelope, KeyId, Keyring, Micros, Subject, TenantId,
     bus::Outgoing,
     catalog::Catalogued,
     claim::{ClaimEvent, ClaimReleased, ClaimTaken},
@@ -18,13 +18,14 @@ use bus_schema::{
     keys::TenantKey,
 };
 use std::{any::Any, collections::HashMap, sync::Arc};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The aggregates of one attempt and what will be appended. See [`super::Writer::transact`].
 pub struct Tx<'w> {
     inner: &'w Inner,
     tenant: &'w TenantId,
-    tenant_key: &'w TenantKey,
+    tenant_key: Arc<TenantKey>,
     meta: &'w Meta,
     now: Micros,
     /// Earlier attempts met a conflict: nothing may be assumed or taken from the cache unread.
@@ -33,7 +34,8 @@ pub struct Tx<'w> {
     messages: Vec<Outgoing>,
     claims: Vec<(&'static str, String)>,
     position: u64,
-    replayed: bool,
+    /// Position of the last event of this command when it was carried out before.
+    replayed: Option<u64>,
     /// Something was taken from the cache or assumed to be new, so a rejection may rest on old knowledge.
     assumed: bool,
 }
@@ -41,7 +43,7 @@ pub struct Tx<'w> {
 struct Touched {
     /// A `Loaded<D>`; type-erased because one attempt may touch aggregates of several kinds.
     loaded: Box<dyn Any + Send + Sync>,
-    keep: fn(&Inner, &Subject, Box<dyn Any + Send + Sync>, u64, &Meta, Option<u64>),
+    keep: fn(&Inner, &Subject, Box<dyn Any + Send + Sync>, &Kept),
     /// Events decided here, and the index of the last one among the messages.
     events: u32,
     last_message: usize,
@@ -59,7 +61,7 @@ impl<'w> Tx<'w> {
     pub(super) fn new(
         inner: &'w Inner,
         tenant: &'w TenantId,
-        tenant_key: &'w TenantKey,
+        tenant_key: Arc<TenantKey>,
         meta: &'w Meta,
         fresh_only: bool,
     ) -> Self {
@@ -74,7 +76,7 @@ impl<'w> Tx<'w> {
             messages: Vec::new(),
             claims: Vec::new(),
             position: 0,
-            replayed: false,
+            replayed: None,
             assumed: false,
         }
     }
@@ -88,7 +90,7 @@ impl<'w> Tx<'w> {
 
     /// Whether this command was carried out before.
     pub fn replayed(&self) -> bool {
-        self.replayed
+        self.replayed.is_some()
     }
 
     pub fn now(&self) -> Micros {
@@ -96,7 +98,21 @@ impl<'w> Tx<'w> {
     }
 
     pub fn tenant_key(&self) -> &TenantKey {
-        self.tenant_key
+        &self.tenant_key
+    }
+
+    /// Opens the aggregate a command of several is really for, before the others, so that it can be decided last and its
+    /// event is the last one. Checks `If-Match` against it. `None`: it carried this command out before; then it alone is
+    /// to be decided, which gives the answer of that time.
+    pub async fn open<D: Decider>(&mut self, id: Uuid) -> Result<Option<Loaded<D>>, WriteError> {
+        let present = self.load::<D>(id).await?;
+        if present.ledger.find(self.meta.command).is_some() {
+            return Ok(None);
+        }
+        match self.meta.if_match {
+            Some(expected) if expected != present.revision => Err(WriteError::Stale { current: present.revision }),
+            _ => Ok(Some(present)),
+        }
     }
 
     /// Lets an aggregate decide and stages what it decided. Gives its state afterwards. If this command was carried
@@ -112,8 +128,7 @@ impl<'w> Tx<'w> {
             if entry.fingerprint != fingerprint {
                 return Err(WriteError::KeyReused);
             }
-            self.replayed = true;
-            self.position = self.position.max(entry.last);
+            self.replayed = self.replayed.max(Some(entry.last));
             if entry.last == present.revision {
                 return Ok(present);
             }
@@ -129,7 +144,7 @@ impl<'w> Tx<'w> {
             KeyNeed::Existing(ids) => (self.inner.keys.load(self.tenant, &ids).await?, None),
         };
         let key = fresh.as_ref().map(|key| key.id).or_else(|| ring.ids().next());
-        let ctx = Ctx::new(self.now, id, self.meta.command, self.tenant_key, &ring, fresh.as_ref());
+        let ctx = Ctx::new(self.now, id, self.meta.command, &self.tenant_key, &ring, fresh.as_ref());
         let decision = present.state.decide(command, &ctx)?;
         for change in decision.claims {
             self.stage_claim::<D>(change, &subject).await?;
@@ -220,7 +235,9 @@ impl<'w> Tx<'w> {
             _ => None,
         };
         let event: ClaimEvent = match (release, held_by) {
-            (false, Some(other)) if other != owner => return Err(WriteError::Rejected(D::claim_taken(what, &other).into())),
+            (false, Some(other)) if other != owner => {
+                return Err(WriteError::Rejected(D::claim_taken(what, &other).into()));
+            }
             // Taken by us already, or not ours to release: nothing changes.
             (false, Some(_)) | (true, None) => return Ok(()),
             (true, Some(other)) if other != owner => return Ok(()),
@@ -255,7 +272,12 @@ impl<'w> Tx<'w> {
 
     /// Whether an answer without events may rest on old knowledge and should be given again on the log's word.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.assumed && self.messages.is_empty() && !self.replayed
+        self.assumed && self.messages.is_empty() && self.replayed.is_none()
+    }
+
+    /// Whether a refusal may rest on old knowledge: what other aggregates decided before it does not make it safer.
+    pub(super) fn is_assumed(&self) -> bool {
+        self.assumed
     }
 
     /// Appends what was staged. On any doubt the cache forgets what this attempt touched.
@@ -263,14 +285,17 @@ impl<'w> Tx<'w> {
         let fingerprint = self.fingerprint();
         let Self { inner, meta, touched, messages, position, replayed, .. } = self;
         if messages.is_empty() {
-            return Ok(Done { position, replayed });
+            // The answer of that time stands where it stood, whatever happened to its aggregate since.
+            return Ok(Done { position: replayed.unwrap_or(position), replayed: replayed.is_some() });
         }
         let count = messages.len() as u64;
+        let began = Instant::now();
         match inner.store.commit(Commit { messages }).await {
             Ok(first) => {
                 for (subject, touched) in touched.into_iter().filter(|(_, touched)| touched.events > 0) {
                     let revision = first + touched.last_message as u64;
-                    (touched.keep)(inner, &subject, touched.loaded, revision, meta, fingerprint);
+                    let kept = Kept { revision, command: meta.command, fingerprint, began };
+                    (touched.keep)(inner, &subject, touched.loaded, &kept);
                 }
                 Ok(Done { position: first + count - 1, replayed: false })
             }
@@ -282,18 +307,20 @@ impl<'w> Tx<'w> {
     }
 }
 
-fn keep_in_cache<D: Decider>(
-    inner: &Inner,
-    subject: &Subject,
-    loaded: Box<dyn Any + Send + Sync>,
+/// What is known of an aggregate after its commit beside its state.
+struct Kept {
     revision: u64,
-    meta: &Meta,
+    command: CommandId,
     fingerprint: Option<u64>,
-) {
+    /// When the commit began: the log had nothing else then, or it would have refused.
+    began: Instant,
+}
+
+fn keep_in_cache<D: Decider>(inner: &Inner, subject: &Subject, loaded: Box<dyn Any + Send + Sync>, kept: &Kept) {
     let Ok(mut loaded) = loaded.downcast::<Loaded<D>>() else { return };
     loaded.unsaved += 1;
-    loaded.revision = revision;
-    loaded.ledger.record(meta.command, fingerprint, revision);
+    loaded.revision = kept.revision;
+    loaded.ledger.record(kept.command, kept.fingerprint, kept.revision);
     snapshot::keep(inner, subject, &mut loaded);
-    inner.cache.put(subject, Arc::new(*loaded));
+    inner.cache.put(subject, Arc::new(*loaded), kept.began);
 }

@@ -45,10 +45,10 @@ async fn create_elsewhere(
     let id = meta.command.aggregate(0);
     let subjects = [writer.subject::<Contact>(tenant, home), writer.subject::<Contact>(tenant, id)];
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, async |tx| {
+        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
             tx.decide::<Contact>(home, &ContactCommand::TakeAddress { by: id }).await?;
             tx.decide::<Contact>(id, command).await
-        })
+        }))
         .await?;
     receipt.value.revision = receipt.position;
     Ok((id, receipt))
@@ -61,11 +61,12 @@ pub async fn change(
     id: Uuid,
     meta: &Meta,
     import: Option<Uuid>,
-    edit: impl Fn(ContactDetails) -> ContactDetails,
+    edit: impl Fn(ContactDetails) -> ContactDetails + Send + Sync,
 ) -> Result<Receipt<Loaded<Contact>>, WriteError> {
     let subjects = [writer.subject::<Contact>(tenant, id)];
+    let edit = &edit;
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, async |tx| {
+        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
             let before = tx.load::<Contact>(id).await?;
             let person = before.state.person()?;
             let keys = writer.keys().load(tenant, &[person.details.key()]).await?;
@@ -86,7 +87,7 @@ pub async fn change(
                 }
             }
             Ok(changed)
-        })
+        }))
         .await?;
     if let Ok(now) = writer.load::<Contact>(tenant, id).await
         && !receipt.replayed
@@ -106,7 +107,7 @@ pub async fn erase(
 ) -> Result<Receipt<Loaded<Contact>>, WriteError> {
     let subjects = [writer.subject::<Contact>(tenant, id)];
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, async |tx| {
+        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
             let before = tx.load::<Contact>(id).await?;
             let home = before.state.person.as_ref().map(|person| person.home);
             if let Some(home) = home.filter(|home| *home != id) {
@@ -115,7 +116,7 @@ pub async fn erase(
                 return Ok((erased, before.state.key()));
             }
             Ok((tx.decide::<Contact>(id, &ContactCommand::Erase).await?, before.state.key()))
-        })
+        }))
         .await?;
     if let Some(key) = receipt.value.1 {
         writer.keys().destroy(tenant, key).await?;

@@ -1,0 +1,123 @@
+//! What every command request has: who asks, which command it is (idempotency), which revision the caller saw.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    http::{
+        body::JsonBody,
+        correlation::Correlation,
+        etag::{self, IfMatch},
+        idempotency::{IdempotencyKey, RunningGuard, mark_replayed},
+        problem::Problem,
+        token::ConsistencyToken,
+    },
+};
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
+use uuid::Uuid;
+use writers::{Meta, Receipt, decider::Decider, writer::Loaded};
+
+/// A command request: its body, its caller and what the writer needs beside the content.
+pub struct Command<T = NoBody> {
+    pub caller: Caller,
+    pub body: T,
+    pub meta: Meta,
+    if_match_given: bool,
+    _running: RunningGuard,
+}
+
+/// A command without content; an empty body or `{}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoBody {}
+
+impl<T> Command<T> {
+    /// 428 unless the caller said which revision it saw: for changes where a lost update would hurt.
+    pub fn require_if_match(&self) -> Result<(), Problem> {
+        if self.if_match_given { Ok(()) } else { Err(Problem::precondition_required()) }
+    }
+
+    /// 403 unless the caller has the scope.
+    pub fn allow(&self, scope: &str) -> Result<(), Problem> {
+        self.caller.allow(scope)
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for Command<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, app).await?;
+        let key = IdempotencyKey::from_headers(&parts.headers)?;
+        let if_match = IfMatch::from_headers(&parts.headers)?;
+        let correlation = Correlation::from_headers(&parts.headers);
+        let path = parts.uri.path();
+        let command = key.command_id(caller.tenant.as_str(), caller.principal(), parts.method.as_str(), path);
+        let running = app.running().begin(command)?;
+        let empty = parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
+            && !parts.headers.contains_key(header::CONTENT_TYPE)
+            && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let (body, digest) = if empty && std::mem::size_of::<T>() == 0 {
+            (T::default(), [0; 32])
+        } else {
+            let JsonBody { value, digest } = JsonBody::<T>::from_request(Request::from_parts(parts, body), app).await?;
+            (value, digest)
+        };
+        let meta = Meta {
+            command: command.id,
+            actor: caller.actor.clone(),
+            correlation: correlation.id(),
+            content: command.repeatable.then(|| digest.to_vec()),
+            if_match: if_match.expected(),
+            trace: Some(correlation.traceparent()),
+        };
+        Ok(Self { caller, body, meta, if_match_given: if_match != IfMatch::default(), _running: running })
+    }
+}
+
+/// The answer to every command: where the record stands now. `Consistency-Token` repeats the position for reads that
+/// must see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CommandReceipt {
+    pub id: Uuid,
+    /// The record's revision after the command; `ETag` carries the same.
+    pub revision: u64,
+    /// `cell:position` in the log.
+    #[schema(example = "eu1:48213")]
+    pub position: String,
+}
+
+impl App {
+    /// Answers a command to one aggregate.
+    pub fn answer<D: Decider>(&self, status: StatusCode, id: Uuid, receipt: &Receipt<Loaded<D>>) -> Response {
+        self.answer_at(status, id, receipt.value.revision, receipt.position, receipt.replayed)
+    }
+
+    /// Answers a creation: 201 with the record's address.
+    pub fn created<D: Decider>(&self, collection: &str, id: Uuid, receipt: &Receipt<Loaded<D>>) -> Response {
+        let mut response = self.answer(StatusCode::CREATED, id, receipt);
+        if let Ok(location) = HeaderValue::try_from(format!("/v1/{collection}/{id}")) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+
+    pub fn answer_at(&self, status: StatusCode, id: Uuid, revision: u64, position: u64, replayed: bool) -> Response {
+        let token = ConsistencyToken::at(self.cell.as_str(), position);
+        let body = CommandReceipt { id, revision, position: token.to_string() };
+        let mut response = (status, Json(body)).into_response();
+        token.write(response.headers_mut());
+        response.headers_mut().insert(header::ETAG, etag::of_revision(revision));
+        if replayed {
+            mark_replayed(response.headers_mut());
+        }
+        response
+    }
+}

@@ -1,0 +1,84 @@
+//! From the errors of the layers below to problems.
+
+use crate::http::{
+    codes::ProblemCode,
+    problem::{FieldError, Problem},
+};
+use bus_schema::keys::KeyError;
+use projectors::{ViewError, search::SearchError};
+use writers::{Class, Rejected, StoreError, WriteError};
+
+/// A rejection as the caller sees it: its own stable code with the pointer of the field at fault.
+pub fn rejection(rejected: Rejected) -> Problem {
+    let error = FieldError::new(rejected.pointer, rejected.code, rejected.message.clone());
+    let code = match rejected.class {
+        Class::Missing => ProblemCode::NotFound,
+        Class::Invalid => ProblemCode::ValidationFailed,
+        Class::State => ProblemCode::Rejected,
+        Class::Denied => return Problem::unauthenticated(rejected.message).with_error(error),
+    };
+    Problem::new(code, rejected.message).with_error(error)
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Rejected(rejected) => rejection(rejected),
+            WriteError::NoTenant(_) => Self::not_found("tenant"),
+            WriteError::Stale { current } => Self::precondition_failed(Some(current)),
+            WriteError::KeyReused => Self::idempotency_key_reused(),
+            WriteError::Conflict => Self::conflict(1),
+            WriteError::Store(StoreError::Unreachable(_) | StoreError::Unknown(_) | StoreError::Full(_)) => {
+                Self::unavailable(&error, 2)
+            }
+            other => Self::fault(&other),
+        }
+    }
+}
+
+impl From<ViewError> for Problem {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Behind { .. } => Self::view_behind(1),
+            ViewError::Cursor => unknown_cursor(),
+            ViewError::NoView(_) => Self::not_found("view"),
+            ViewError::Building(_) | ViewError::NothingBuilt(_) | ViewError::Serving(_) | ViewError::NotStarted => {
+                Self::new(ProblemCode::Rejected, error.to_string())
+            }
+            ViewError::Store(_) => Self::unavailable(&error, 2),
+            ViewError::Row(_) => Self::fault(&error),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        if error.is_client_mistake() {
+            let message = error.to_string();
+            return Self::parameters(vec![FieldError::new("", error.code(), message)]);
+        }
+        Self::unavailable(&error, 2)
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        Self::unavailable(&error, 2)
+    }
+}
+
+impl From<bus_schema::bus::ReadError> for Problem {
+    fn from(error: bus_schema::bus::ReadError) -> Self {
+        Self::unavailable(&error, 2)
+    }
+}
+
+pub fn unknown_cursor() -> Problem {
+    let message = "this cursor does not belong to this list; start again without `after`";
+    Problem::parameters(vec![FieldError::new("after", "unknown_cursor", message)])
+}
+
+pub fn invalid_time(pointer: &str) -> Problem {
+    let message = "a time such as 2026-01-31T12:00:00Z is expected";
+    Problem::validation(vec![FieldError::new(pointer, "invalid_time", message)])
+}

@@ -1,0 +1,177 @@
+//! What a feed request asks for.
+
+use super::locate;
+use crate::{
+    app::App,
+    history::AsOf,
+    http::problem::{FieldError, Problem},
+};
+use axum::http::{HeaderMap, header};
+use bus_schema::{
+    StoredEvent, TenantId,
+    subject::{Family, is_token},
+};
+use percent_encoding::percent_decode_str;
+
+/// In which form the events leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Page,
+    Ndjson,
+    ServerSentEvents,
+}
+
+/// A checked request.
+#[derive(Clone, Debug)]
+pub(super) struct FeedQuery {
+    pub(super) form: Form,
+    pub(super) family: Family,
+    pub(super) follow: bool,
+    pub(super) limit: Option<usize>,
+    from: Option<AsOf>,
+    /// Exclusive start, for resuming.
+    since: Option<AsOf>,
+    to: Option<AsOf>,
+    context: Option<String>,
+    aggregate: Option<String>,
+    id: Option<String>,
+    kinds: Vec<String>,
+}
+
+/// First position, and last one for a bounded read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) from: u64,
+    pub(super) to: Option<u64>,
+}
+
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1_000;
+
+impl FeedQuery {
+    pub(super) fn parse(raw: &str, headers: &HeaderMap) -> Result<Self, Problem> {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let form = if accept.contains("text/event-stream") {
+            Form::ServerSentEvents
+        } else if accept.contains("ndjson") {
+            Form::Ndjson
+        } else {
+            Form::Page
+        };
+        let mut query = Self {
+            form,
+            family: Family::Events,
+            follow: false,
+            limit: None,
+            from: None,
+            since: None,
+            to: None,
+            context: None,
+            aggregate: None,
+            id: None,
+            kinds: Vec::new(),
+        };
+        let mut errors = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned();
+            if let Err(error) = query.parameter(name, value) {
+                errors.push(error);
+            }
+        }
+        // A client that comes back names the last event it has.
+        if let Some(last) = headers.get("last-event-id").and_then(|id| id.to_str().ok()) {
+            query.since = Some(AsOf::parse(last)?);
+        }
+        if form == Form::ServerSentEvents {
+            query.follow = true;
+        }
+        if form == Form::Page {
+            query.limit = Some(query.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE));
+        }
+        if errors.is_empty() { Ok(query) } else { Err(Problem::parameters(errors)) }
+    }
+
+    fn parameter(&mut self, name: &str, value: String) -> Result<(), FieldError> {
+        let wrong = |message: &str| FieldError::new(name, "invalid_parameter", message);
+        let point = |value: &str| AsOf::parse(value).map_err(|_| wrong("a position (eu1:48213) or a time is expected"));
+        let token = |value: String| {
+            if is_token(&value) { Ok(Some(value)) } else { Err(wrong("letters, digits, '-' and '_' are expected")) }
+        };
+        match name {
+            "from" => self.from = Some(point(&value)?),
+            "since" => self.since = Some(point(&value)?),
+            "to" => self.to = Some(point(&value)?),
+            "context" => self.context = token(value)?,
+            "aggregate" => self.aggregate = token(value)?,
+            "id" => self.id = token(value)?,
+            "kind" => self.kinds = value.split(',').map(str::to_owned).filter(|kind| !kind.is_empty()).collect(),
+            "family" if value == "events" => self.family = Family::Events,
+            "family" if value == "facts" => self.family = Family::Facts,
+            "family" => return Err(wrong("events or facts is expected")),
+            "follow" => self.follow = value.parse().map_err(|_| wrong("true or false is expected"))?,
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| *limit > 0);
+                self.limit = Some(limit.ok_or_else(|| wrong("a number from 1 on is expected"))?);
+            }
+            _ => {
+                let allowed =
+                    ["from", "since", "to", "context", "aggregate", "id", "kind", "family", "follow", "limit"];
+                return Err(FieldError::new(name, "unknown_parameter", "this parameter does not exist here")
+                    .allowing(allowed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The scope the request needs: that of the aggregate named, or of everything.
+    pub(super) fn scope(&self) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "*".into());
+        match (&self.context, &self.aggregate) {
+            (None, _) => "*.*:read".into(),
+            (context, aggregate) => format!("{}.{}:read", part(context), part(aggregate)),
+        }
+    }
+
+    /// The subjects to read. The tenant is the caller's, never the request's.
+    pub(super) fn filter(&self, app: &App, tenant: &TenantId) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "*".into());
+        let start = self.family.filter(&app.cell, Some(tenant));
+        match (&self.context, &self.aggregate, &self.id) {
+            (None, None, None) => start,
+            (context, aggregate, id) => {
+                start.trim_end_matches('>').to_owned() + &[part(context), part(aggregate), part(id)].join(".")
+            }
+        }
+    }
+
+    pub(super) fn wants(&self, event: &StoredEvent) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&event.envelope.kind)
+    }
+
+    /// How positions of this feed are written.
+    pub(super) fn cell(&self, app: &App) -> String {
+        projectors::lane::mark_cell(self.family, &app.cell)
+    }
+
+    pub(super) async fn range(&self, app: &App, tenant: &TenantId) -> Result<Range, Problem> {
+        let filter = self.filter(app, tenant);
+        let from = match (self.since, self.from) {
+            (Some(AsOf::Position(position)), _) => position + 1,
+            (None, Some(AsOf::Position(position))) => position.max(1),
+            (Some(AsOf::Time(time)), _) | (None, Some(AsOf::Time(time))) => {
+                locate::first_at(&app.bus, self.family, &filter, time).await?
+            }
+            (None, None) => 1,
+        };
+        let to = match self.to {
+            Some(AsOf::Position(position)) => Some(position),
+            Some(AsOf::Time(time)) => {
+                let after = bus_schema::Micros(time.0 + 1);
+                Some(locate::first_at(&app.bus, self.family, &filter, after).await?.saturating_sub(1))
+            }
+            None => None,
+        };
+        Ok(Range { from, to })
+    }
+}

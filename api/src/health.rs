@@ -1,0 +1,86 @@
+//! Whether the process lives and whether it can serve; per view where it stands.
+
+use crate::app::App;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bus_schema::subject::Family;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+}
+
+/// How far a view may be behind the log before the process counts as not ready, in events.
+const MAX_LAG: u64 = 50_000;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    pub ready: bool,
+    /// What keeps it from being ready, in words.
+    pub problems: Vec<String>,
+    pub cell: String,
+    pub log_connected: bool,
+    /// The last position of the log.
+    pub log_position: u64,
+    pub facts_position: u64,
+    #[schema(value_type = Vec<Object>)]
+    pub views: Vec<projectors::lane::ViewStatus>,
+    pub search_position: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search_trouble: Option<String>,
+}
+
+impl App {
+    pub async fn readiness(&self) -> Readiness {
+        let log_connected = self.bus.is_connected();
+        let mut problems = Vec::new();
+        let last = async |family| if log_connected { self.bus.last_seq(family).await.ok() } else { None };
+        let (log, facts) = (last(Family::Events).await, last(Family::Facts).await);
+        if log.is_none() {
+            problems.push("the log does not answer: commands are refused until it does".to_owned());
+        }
+        let (log_position, facts_position) = (log.unwrap_or(0), facts.unwrap_or(0));
+        let views = self.views.status();
+        for view in &views {
+            if let Some(pause) = &view.paused {
+                let fix = format!("see `millrace views list`, then `millrace views resume {}`", view.view);
+                problems.push(format!("{} is paused before event {}: {}; {fix}", view.generation, pause.seq, pause.error));
+            }
+            let is_facts = self.views.serving(&view.view).is_ok_and(|slot| slot.projection().family() == Family::Facts);
+            let behind = if is_facts { facts_position } else { log_position }.saturating_sub(view.position);
+            if view.stage == "serving" && view.paused.is_none() && behind > MAX_LAG {
+                problems.push(format!("{} is {behind} events behind the log and catching up", view.generation));
+            }
+        }
+        let search_position = self.search.position();
+        if log_position.saturating_sub(search_position) > MAX_LAG {
+            problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
+        }
+        Readiness {
+            ready: problems.is_empty(),
+            problems,
+            cell: self.cell.to_string(),
+            log_connected,
+            log_position,
+            facts_position,
+            views,
+            search_position,
+            search_trouble: self.search.trouble(),
+        }
+    }
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    let readiness = app.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}

@@ -1,0 +1,62 @@
+//! All endpoints together, and their description.
+
+use crate::{
+    admin,
+    app::App,
+    crm::{self, contacts::ContactResource},
+    describe,
+    docs::{self, ProblemCatalog},
+    feed, health, resource,
+    search::{self, Findable},
+};
+use axum::Router;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// One line per collection: its reads, its place in search and in the description.
+macro_rules! resources {
+    ($($resource:ty),+ $(,)?) => {
+        fn reads() -> Router<App> {
+            Router::new() $( .merge(resource::routes::<$resource>()) )+
+        }
+
+        fn findable() -> Vec<Findable> {
+            vec![ $( Findable::of::<$resource>() ),+ ]
+        }
+
+        fn describe_reads(openapi: &mut OpenApi) {
+            $( describe::resource::<$resource>(openapi); )+
+        }
+    };
+}
+
+resources![ContactResource];
+
+/// The command endpoints with their descriptions.
+fn commands() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(crm::contacts::routes())
+}
+
+/// The description of the whole API.
+pub fn openapi() -> OpenApi {
+    let (_, mut openapi) = commands().split_for_parts();
+    describe::document(&mut openapi);
+    describe_reads(&mut openapi);
+    openapi
+}
+
+/// Every route, ready to be served.
+pub fn router(app: App) -> Router {
+    let (commands, _) = commands().split_for_parts();
+    let docs = docs::router(&openapi(), &ProblemCatalog::new());
+    Router::new()
+        .merge(commands)
+        .merge(reads())
+        .merge(search::routes(findable()))
+        .merge(feed::routes())
+        .merge(admin::routes())
+        .merge(health::routes())
+        .with_state(app.clone())
+        .merge(docs)
+        .merge(app.registry.router())
+}

@@ -1,0 +1,3 @@
+//! The website: pages with drafts, revisions and addresses.
+
+pub mod page;

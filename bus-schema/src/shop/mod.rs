@@ -1,0 +1,4 @@
+//! The shop: products with their stock, and orders with their money.
+
+pub mod order;
+pub mod product;

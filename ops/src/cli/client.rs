@@ -1,0 +1,90 @@
+//! The connection of a command to a running platform.
+
+use crate::ready::{self, Ready};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Where the platform is and who asks.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Connection {
+    /// Address of the platform; by default that of the one running in --data-dir
+    #[arg(long, env = "MILLRACE_URL", global = true)]
+    pub url: Option<String>,
+    /// API key; by default the admin's of the platform in --data-dir
+    #[arg(long, env = "MILLRACE_API_KEY", global = true, hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// Data directory of a platform on this machine
+    #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "data", global = true)]
+    pub data_dir: PathBuf,
+}
+
+/// A client of the API.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    api_key: String,
+}
+
+impl Connection {
+    pub fn client(&self) -> Result<Client, CliError> {
+        let running = || Ready::read(&self.data_dir.join(ready::FILE)).ok();
+        let missing = || CliError::NotRunning { data_dir: self.data_dir.display().to_string() };
+        let (url, api_key) = match (self.url.clone(), self.api_key.clone()) {
+            (Some(url), Some(api_key)) => (url, api_key),
+            (url, api_key) => {
+                let ready = running().ok_or_else(missing)?;
+                (url.unwrap_or(ready.url), api_key.unwrap_or(ready.api_key))
+            }
+        };
+        Ok(Client { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), api_key })
+    }
+}
+
+impl Client {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.api_key)
+    }
+
+    /// Sends a request and gives the answer, or the problem in words.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        let response = request.send().await.map_err(|source| CliError::Http { url: self.url.clone(), source })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let problem: Value = response.json().await.unwrap_or_default();
+        let words = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        let mut detail = format!("{}: {}", words("title"), words("detail"));
+        for error in problem["errors"].as_array().into_iter().flatten() {
+            let part = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+            detail.push_str(&format!("\n  {} {} ({})", part("pointer"), part("message"), part("code")));
+        }
+        Err(CliError::Refused { status, detail })
+    }
+
+    pub async fn json(&self, method: Method, path: &str) -> Result<Value, CliError> {
+        let response = self.send(self.request(method, path)).await?;
+        response.json().await.map_err(|source| CliError::Http { url: self.url.clone(), source })
+    }
+}
+
+/// Why a command did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(
+        "no platform runs in {data_dir}; start one with `millrace up`, or name one with --url and --api-key"
+    )]
+    NotRunning { data_dir: String },
+    #[error("{url} does not answer as a platform does: {source}")]
+    Http { url: String, source: reqwest::Error },
+    #[error("refused ({status}): {detail}")]
+    Refused { status: u16, detail: String },
+    #[error("{0}")]
+    Usage(String),
+    #[error("{path}: {source}")]
+    File { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Start(#[from] crate::platform::StartError),
+}

@@ -1,0 +1,129 @@
+//! Every role in one process over one data directory: the embedded profile.
+
+use crate::{
+    data_dir::{DataDir, DataDirError},
+    nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
+};
+use api::{App, app::Parts, http::metrics::Registry};
+use bus_schema::{
+    Cell,
+    bus::{Bus, BusOptions, ConnectError, StreamError},
+    keys::{KeyDirectory, KeyError, RootKey},
+    time::Clock,
+};
+use projectors::{
+    ViewError, Views,
+    backend::{
+        fjall::{FjallStore, Options as ReadOptions},
+        tantivy::{Options as IndexOptions, SearchIndex},
+    },
+    read_store::{ReadStore, ReadStoreError},
+    search::SearchError,
+    search_lane::Search,
+};
+use std::path::Path;
+use writers::{
+    EventStore, Writer,
+    backend::nats::{GroupOptions, NatsStore},
+    facts::Facts,
+    identity::sign_in::SignIn,
+};
+
+/// The cell of the embedded profile.
+const CELL: &str = "eu1";
+
+/// A running platform. [`Platform::stop`] ends it in order.
+pub struct Platform {
+    pub app: App,
+    nats: NatsServer,
+    data: DataDir,
+}
+
+impl Platform {
+    /// Starts everything but the listener.
+    pub async fn start(path: &Path) -> Result<Self, StartError> {
+        let data = DataDir::open(path)?;
+        let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
+        let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
+        let bus = Bus::connect(BusOptions {
+            url: nats.endpoint().url(),
+            nkey_seed: Some(nats.endpoint().seed.clone()),
+            cell: cell.clone(),
+            replicas: 1,
+        })
+        .await?;
+        bus.ensure_streams().await?;
+        let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&data.keys().join("root.key"))?);
+        let clock = Clock::System;
+        let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
+        let facts_store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
+        let facts = Facts::new(cell.clone(), facts_store);
+        let writer = Writer::new(cell.clone(), store, keys.clone(), clock.clone());
+        let rows = ReadStore::Fjall(FjallStore::open(data.views(), ReadOptions::default()).await?);
+        let views = Views::open(cell.clone(), rows, projectors::catalog::projections()).await?;
+        views.start(bus.clone());
+        let index = open_index(&data).await?;
+        let sources = projectors::catalog::search_sources();
+        let search = Search::start(index, views.clone(), keys.clone(), bus.clone(), sources);
+        let (sign_in, registry) = (SignIn::default(), Registry::new());
+        let app = App::new(Parts { cell, bus, writer, facts, views, search, keys, clock, sign_in, registry });
+        Ok(Self { app, nats, data })
+    }
+
+    pub fn data(&self) -> &DataDir {
+        &self.data
+    }
+
+    /// The process id of nats-server, when it runs.
+    pub fn nats_pid(&self) -> Option<u32> {
+        match &*self.nats.state().borrow() {
+            ServerState::Running { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+
+    pub async fn stop(self) {
+        self.nats.stop().await;
+    }
+}
+
+/// The index is a copy: one of another format is made anew from the log.
+async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
+    match SearchIndex::open(data.search(), IndexOptions::default()).await {
+        Err(SearchError::NeedsRebuild { .. }) => {
+            tracing::info!("the search index has another format and is rebuilt");
+            SearchIndex::reset(data.search()).await?;
+            SearchIndex::open(data.search(), IndexOptions::default()).await
+        }
+        opened => opened,
+    }
+}
+
+/// Why the platform does not start: one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    ReadStore(#[from] ReadStoreError),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    #[error("{0}")]
+    Cell(String),
+    #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]
+    Listen { address: String, source: std::io::Error },
+    #[error("the first tenant could not be made: {0}")]
+    Setup(String),
+    #[error("{path} cannot be written: {source}")]
+    ReadyFile { path: String, source: std::io::Error },
+}

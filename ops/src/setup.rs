@@ -1,0 +1,66 @@
+//! The first tenant of a data directory: made once, its login kept in a file of mode 0600 beside the root key.
+
+use crate::{
+    platform::{Platform, StartError},
+    ready::Ready,
+};
+use bus_schema::{
+    CommandId, KeyId, TenantId,
+    identity::{account::AccountPerson, role::Role, scope::Scopes},
+};
+use std::path::PathBuf;
+use writers::{
+    Meta,
+    identity::{
+        account,
+        api_key,
+        tenant::{self, TenantCommand},
+    },
+};
+
+/// Kept under keys/: whoever can read it can do everything in the tenant.
+const FILE: &str = "admin.json";
+
+/// The login of the first tenant, made when there is none yet. The flag tells whether this was the first start.
+pub async fn ensure(platform: &Platform, tenant: &str) -> Result<(Ready, bool), StartError> {
+    let path = platform.data().keys().join(FILE);
+    if let Ok(login) = Ready::read(&path) {
+        return Ok((login, false));
+    }
+    let login = make(platform, tenant).await.map_err(|error| StartError::Setup(error.to_string()))?;
+    write(&login, path)?;
+    Ok((login, true))
+}
+
+fn write(login: &Ready, path: PathBuf) -> Result<(), StartError> {
+    login.write(&path).map_err(|source| StartError::ReadyFile { path: path.display().to_string(), source })
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every step is safe to repeat, so a start that was cut off goes on: what exists already is kept, the account gets a
+/// new password and there is one more key.
+async fn make(platform: &Platform, tenant: &str) -> Result<Ready, AnyError> {
+    let (writer, passwords) = (&platform.app.writer, platform.app.sign_in.passwords());
+    let name = TenantId::try_new(tenant)?;
+    let meta = |what: &str| Meta::system("setup", CommandId::derived(&["setup", tenant, what]));
+    let fresh = || Meta::system("setup", CommandId::random());
+    let create = TenantCommand::Create {
+        name: if tenant == "demo" { "Demo" } else { "Main" }.into(),
+        locale: "en".into(),
+        time_zone: "Europe/Berlin".into(),
+    };
+    tenant::found(writer, &name, &meta("tenant"), &create).await?;
+    let email = format!("admin@{tenant}.example");
+    let password = format!("M1-{}", KeyId::random().0.simple());
+    let person = AccountPerson { email: email.clone(), name: "Admin".into() };
+    let id = account::account_of(writer, &name, &email).await?;
+    if account::person_of(writer, &name, id).await.is_ok() {
+        account::change_password(writer, passwords, &name, id, &fresh(), &password).await?;
+    } else {
+        account::create(writer, passwords, &name, &fresh(), &person, &password, &[Role::Owner]).await?;
+    }
+    let made = api_key::create(writer, &name, &fresh(), "first key", &Scopes::parse(["*"])?, None).await?;
+    let api_key = made.token.map(|token| token.expose()).unwrap_or_default();
+    Ok(Ready { url: String::new(), tenant: tenant.into(), email, password, api_key, pid: 0, nats_pid: None })
+}

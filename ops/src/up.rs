@@ -1,0 +1,126 @@
+//! `millrace up`
+
+use crate::{
+    platform::{Platform, StartError},
+    ready::{self, Ready},
+    setup,
+};
+use api::http::{
+    limits::ServerLimits,
+    security_headers::SecurityHeaders,
+    server::Server,
+    stack::Stack,
+};
+use std::{net::SocketAddr, path::PathBuf};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, clap::Args)]
+pub struct UpArgs {
+    /// Where everything is kept; made when it does not exist
+    #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "data")]
+    pub data_dir: PathBuf,
+    /// Address of the API and the sites; port 0 takes a free one
+    #[arg(long, env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Also write the address and the login to this file (JSON, mode 0600) once requests are served
+    #[arg(long)]
+    pub ready_file: Option<PathBuf>,
+    /// An empty tenant instead of one with demo data
+    #[arg(long)]
+    pub no_demo: bool,
+}
+
+pub async fn run(args: UpArgs) -> Result<(), StartError> {
+    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Take the port first: a used one is the commonest mistake and the cheapest to find.
+    let address = args.listen.to_string();
+    let listener =
+        TcpListener::bind(args.listen).await.map_err(|source| StartError::Listen { address: address.clone(), source })?;
+    let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+    let platform = Platform::start(&args.data_dir).await?;
+    let outcome = serve(&args, &platform, listener, bound).await;
+    platform.stop().await;
+    outcome
+}
+
+async fn serve(
+    args: &UpArgs,
+    platform: &Platform,
+    listener: TcpListener,
+    bound: SocketAddr,
+) -> Result<(), StartError> {
+    let stop = CancellationToken::new();
+    let signals = stop.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        eprintln!("stopping…");
+        signals.cancel();
+    });
+    let tenant = if args.no_demo { "main" } else { "demo" };
+    let (login, first_start) = setup::ensure(platform, tenant).await?;
+    let limits = ServerLimits::default();
+    let registry = platform.app.registry.clone();
+    let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
+    let router = stack.wrap(api::router(platform.app.clone()));
+    let server = Server::new(limits, &registry);
+    let serving = tokio::spawn({
+        let stop = stop.clone();
+        async move { server.serve(listener, router, stop).await }
+    });
+    let ready = Ready {
+        url: format!("http://{bound}"),
+        tenant: login.tenant,
+        email: login.email,
+        password: login.password,
+        api_key: login.api_key,
+        pid: std::process::id(),
+        nats_pid: platform.nats_pid(),
+    };
+    let files = [Some(platform.data().root().join(ready::FILE)), args.ready_file.clone()];
+    for path in files.iter().flatten() {
+        let failed = |source| StartError::ReadyFile { path: path.display().to_string(), source };
+        ready.write(path).map_err(failed)?;
+    }
+    greet(&ready, first_start);
+    _ = serving.await;
+    for path in files.iter().flatten() {
+        _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+fn greet(ready: &Ready, _first_start: bool) {
+    let Ready { url, tenant, email, password, api_key, .. } = ready;
+    println!(
+        "Millrace serves at {url}
+
+  API reference   {url}/docs
+  tenant          {tenant}
+  login           {email} / {password}
+  API key         {api_key}
+
+Try:
+  curl -s {url}/v1/contacts?limit=2 -H 'Authorization: Bearer {api_key}'
+  millrace events tail --url {url} --api-key {api_key}
+  curl -s {url}/readyz
+
+Ctrl-C stops everything; the next start keeps all data."
+    );
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => _ = signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

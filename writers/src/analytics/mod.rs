@@ -1,0 +1,3 @@
+//! What is counted about a site's traffic.
+
+pub mod visit;

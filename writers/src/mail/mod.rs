@@ -1,0 +1,3 @@
+//! Mail to many.
+
+pub mod campaign;
