@@ -53,12 +53,14 @@ fn names_say_what_things_are() {
 fn nothing_is_left_unfinished() {
     // Put together here, so that this file does not find itself.
     let macros = [concat!("to", "do!"), concat!("unimple", "mented!"), concat!("#[ig", "nore")];
-    let marks = [concat!("FIX", "ME"), concat!("X", "XX")];
+    let marks = [concat!("FIX", "ME")];
+    // Only at the start of a comment: elsewhere it is a currency (ISO 4217) or a pattern of a file name.
+    let comments = [concat!("// X", "XX"), concat!("# X", "XX")];
     let mut findings = Vec::new();
     for source in files(&[".rs", ".sh", ".py", ".js", ".css", ".html", ".toml", "ops/up", "ops/test"]) {
         for (line, text) in source.lines() {
             let mut whole = text.split(|c: char| !c.is_alphanumeric());
-            let found = macros.iter().find(|mark| text.contains(**mark)).copied();
+            let found = macros.iter().chain(&comments).find(|mark| text.contains(**mark)).copied();
             if let Some(mark) = found.or_else(|| whole.find(|word| marks.contains(word))) {
                 findings.push(format!("{}:{line}: {mark}; finish it or open a ticket", source.path));
             }

@@ -14,10 +14,6 @@ impl Source {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
-    pub(super) fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
-    }
-
     /// The text without comments, line by line: what a rule about code looks at.
     pub(super) fn code(&self) -> String {
         self.lines().map(|(_, line)| without_comment(line)).collect::<Vec<_>>().join("\n")

@@ -181,7 +181,8 @@ async fn commands_can_be_spawned() {
     let world = World::shared().await;
     let meta = Meta::system("test", CommandId::random());
     let (writer, tenant) = (&world.writer, &world.tenant);
-    let create = movable(contact::create(writer, tenant, &meta, &named("a@x.org"), "a@x.org"));
+    let command = named("a@x.org");
+    let create = movable(contact::create(writer, tenant, &meta, &command, "a@x.org"));
     let (id, _) = create.await.expect("created");
     let meta = Meta::system("test", CommandId::random());
     let tag = ContactCommand::Tag { tag: "x".into() };

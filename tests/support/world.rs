@@ -45,7 +45,7 @@ impl World {
     }
 
     pub(crate) async fn on(server: &Server) -> Self {
-        let options = BusOptions { url: server.url(), user: None, cell: other_cell(), replicas: 1 };
+        let options = BusOptions { url: server.url(), nkey_seed: None, cell: other_cell(), replicas: 1 };
         let bus = Bus::connect(options.clone()).await.expect("the server answers");
         bus.ensure_streams().await.expect("streams");
         let secrets = tempfile::tempdir().expect("a temporary folder");
