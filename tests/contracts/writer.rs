@@ -5,6 +5,7 @@ use bus_schema::{CommandId, subject::Family};
 use futures::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 use writers::{
@@ -119,12 +120,18 @@ async fn what_was_acknowledged_survives_a_killed_server_and_nothing_is_made_twic
     // Keys are at hand already, so that the log itself is what the commands meet.
     world.create("warm@x.org").await;
     let commands: HashMap<usize, CommandId> = (0..300).map(|n| (n, CommandId::random())).collect();
-    let run = async |n: usize| world.create_as(commands[&n], &format!("k{n}@x.org")).await.map(|(id, _)| id);
-    let all = stream::iter(0..300).map(run).buffered(60).collect::<Vec<_>>();
+    let done = AtomicUsize::new(0);
+    let run = async |n: usize| {
+        let outcome = world.create_as(commands[&n], &format!("k{n}@x.org")).await.map(|(id, _)| id);
+        done.fetch_add(1, Ordering::Relaxed);
+        outcome
+    };
+    let all = stream::iter(0..300).map(run).buffered(40).collect::<Vec<_>>();
     let chaos = async {
-        for _ in 0..2 {
-            tokio::time::sleep(Duration::from_millis(120)).await;
+        for enough in [30, 150] {
+            eventually("commands are answered", 30, async || done.load(Ordering::Relaxed) >= enough).await;
             server.kill();
+            println!("killed after {} answers", done.load(Ordering::Relaxed));
             tokio::time::sleep(Duration::from_millis(300)).await;
             server.start();
         }
@@ -154,7 +161,7 @@ async fn what_was_acknowledged_survives_a_killed_server_and_nothing_is_made_twic
     assert!(made.values().all(|count| *count == 1));
 }
 
-/// The log is away for some seconds while a command waits: the writer finds out by itself.
+/// The log is away for longer than one request waits: the writer finds out by itself, also when it cannot read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_outlives_a_short_outage() {
     if skip_slow() {
@@ -165,7 +172,7 @@ async fn a_command_outlives_a_short_outage() {
     let (id, _) = world.create("a@x.org").await;
     server.kill();
     let (position, ()) = futures::future::join(world.tag(id, "patient"), async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
         server.start();
     })
     .await;

@@ -16,6 +16,6 @@ pub(crate) async fn eventually(what: &str, seconds: u64, mut holds: impl AsyncFn
     let end = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);
     while !holds().await {
         assert!(tokio::time::Instant::now() < end, "not within {seconds} s: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
