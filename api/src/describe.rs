@@ -77,7 +77,8 @@ pub fn resource<R: Resource>(openapi: &mut OpenApi) {
     for parameter in list_parameters(&R::LIST) {
         list = list.parameter(parameter);
     }
-    let list = list.response("200", answer(Schema::Object(page), "A page")).response("400", problem("A parameter is wrong"));
+    let list =
+        list.response("200", answer(Schema::Object(page), "A page")).response("400", problem("A parameter is wrong"));
     let id = || text("id", ParameterIn::Path, "The record's id (UUID)");
     let as_of = text("as_of", ParameterIn::Query, "The record as it was: a position (eu1:48213) or a time (RFC 3339)");
     let one = OperationBuilder::new()

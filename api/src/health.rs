@@ -53,7 +53,8 @@ impl App {
         for view in &views {
             if let Some(pause) = &view.paused {
                 let fix = format!("see `millrace views list`, then `millrace views resume {}`", view.view);
-                problems.push(format!("{} is paused before event {}: {}; {fix}", view.generation, pause.seq, pause.error));
+                problems
+                    .push(format!("{} is paused before event {}: {}; {fix}", view.generation, pause.seq, pause.error));
             }
             let is_facts = self.views.serving(&view.view).is_ok_and(|slot| slot.projection().family() == Family::Facts);
             let behind = if is_facts { facts_position } else { log_position }.saturating_sub(view.position);

@@ -5,11 +5,10 @@ use crate::{
     http::problem::{FieldError, Problem},
 };
 use axum::Json;
-use bus_schema::{Address, KeyId, Keyring, Micros, StoredEvent, Subject, TenantId, catalog::Catalogued, sealed::revealing};
-use projectors::{
-    Happening, Record, RecordView,
-    record_view::fold_record,
+use bus_schema::{
+    Address, KeyId, Keyring, Micros, StoredEvent, Subject, TenantId, catalog::Catalogued, sealed::revealing,
 };
+use projectors::{Happening, Record, RecordView, record_view::fold_record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

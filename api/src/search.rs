@@ -29,8 +29,11 @@ const SPEC: ListSpec = ListSpec { searchable: true, extra: &["in"], ..ListSpec::
 pub struct Findable {
     pub collection: &'static str,
     scope: String,
-    fetch: for<'a> fn(&'a App, &'a Caller, &'a [Uuid]) -> BoxFuture<'a, Result<HashMap<Uuid, Value>, Problem>>,
+    fetch: for<'a> fn(&'a App, &'a Caller, &'a [Uuid]) -> Fetched<'a>,
 }
+
+/// Records as callers see them, by id.
+type Fetched<'a> = BoxFuture<'a, Result<HashMap<Uuid, Value>, Problem>>;
 
 impl Findable {
     pub fn of<R: Resource>() -> Self {
@@ -38,11 +41,7 @@ impl Findable {
     }
 }
 
-fn fetch<'a, R: Resource>(
-    app: &'a App,
-    caller: &'a Caller,
-    ids: &'a [Uuid],
-) -> BoxFuture<'a, Result<HashMap<Uuid, Value>, Problem>> {
+fn fetch<'a, R: Resource>(app: &'a App, caller: &'a Caller, ids: &'a [Uuid]) -> Fetched<'a> {
     Box::pin(async move {
         let records = app.views.records::<R::View>(&caller.tenant, ids).await?;
         let found: Vec<_> = ids.iter().copied().zip(records).filter_map(|(id, r)| Some((id, r?))).collect();

@@ -159,13 +159,7 @@ impl StoredEvent {
     /// Decodes the body. `Ok(None)`: a kind or schema number this build does not know.
     pub fn decode(&self) -> Result<Option<AnyEvent>, DecodeError> {
         let address = &self.subject.address;
-        AnyEvent::decode(
-            &address.context,
-            &address.aggregate,
-            &self.envelope.kind,
-            self.envelope.schema,
-            &self.body,
-        )
+        AnyEvent::decode(&address.context, &address.aggregate, &self.envelope.kind, self.envelope.schema, &self.body)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     crm::contact::{ConsentEvidence, ConsentGiven, ContactCreated, ContactDetails},
     ids::KeyId,
     sealed::{Keyring, Revealed, SealingKey, hex, unhex},
+    shop::order::{BuyerDetails, OrderPlaced},
     time::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -203,6 +204,8 @@ fn personal_data_of_every_release_opens() {
     assert_eq!(created.details.open(&keyring()).unwrap(), Revealed::Known(ada()));
     let given: ConsentGiven = codec::decode(&body("contact.consent_given.1.json")).unwrap();
     assert_eq!(given.evidence.open(&keyring()).unwrap(), Revealed::Known(evidence()));
+    let placed: OrderPlaced = codec::decode(&body("order.placed.1.json")).unwrap();
+    assert_eq!(placed.buyer.open(&keyring()).unwrap(), Revealed::Known(buyer()));
 }
 
 fn ada() -> ContactDetails {
@@ -211,6 +214,15 @@ fn ada() -> ContactDetails {
         first_name: Some("Ada".into()),
         country: Some("GB".into()),
         ..ContactDetails::default()
+    }
+}
+
+fn buyer() -> BuyerDetails {
+    BuyerDetails {
+        name: "Ada Lovelace".into(),
+        email: "ada@example.org".into(),
+        address: vec!["1 Example Street".into()],
+        ..BuyerDetails::default()
     }
 }
 

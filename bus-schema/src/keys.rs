@@ -81,13 +81,7 @@ impl KeyDirectory {
     }
 
     fn over(store: KeyStore, root: RootKey) -> Self {
-        Self(Arc::new(Inner {
-            root,
-            store,
-            tenants: Mutex::default(),
-            cache: Mutex::default(),
-            pool: Pool::default(),
-        }))
+        Self(Arc::new(Inner { root, store, tenants: Mutex::default(), cache: Mutex::default(), pool: Pool::default() }))
     }
 
     /// The tenant's key; `None` when the tenant was never created or was erased.

@@ -21,9 +21,9 @@ pub mod claim;
 pub mod cms;
 pub mod crm;
 pub mod identity;
-pub mod shop;
 pub mod learning;
 pub mod mail;
+pub mod shop;
 
 #[cfg(test)]
 mod goldens;

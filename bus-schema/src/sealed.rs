@@ -23,6 +23,9 @@ const NONCE_LEN: usize = 24;
 /// another kind of value; it never changes once released.
 pub trait Personal: Serialize + DeserializeOwned {
     const LABEL: &'static str;
+
+    /// A secret (a password's hash) is never shown, not even to those who may read events.
+    const SECRET: bool = false;
 }
 
 /// A key of the key directory, in memory only.
@@ -146,7 +149,7 @@ impl<T> Sealed<T> {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (key, sealed) = bytes.split_at_checked(KEY_LEN)?;
-        (sealed.len() >= NONCE_LEN).then(|| ())?;
+        (sealed.len() >= NONCE_LEN).then_some(())?;
         Some(Self::from_parts(KeyId(Uuid::from_slice(key).ok()?), sealed.to_vec()))
     }
 }
@@ -215,11 +218,12 @@ impl<T: Personal> Serialize for Sealed<T> {
         let revealed = REVEALING.with_borrow(|keys| keys.as_ref().map(|keys| self.open(keys)));
         match revealed {
             None => hex(&bytes).serialize(serializer),
-            Some(Ok(Revealed::Known(value))) => value.serialize(serializer),
-            Some(_) => {
+            Some(Ok(Revealed::Known(value))) if !T::SECRET => value.serialize(serializer),
+            Some(revealed) => {
                 use serde::ser::SerializeMap;
+                let why = if matches!(revealed, Ok(Revealed::Known(_))) { "secret" } else { "erased" };
                 let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("erased", &true)?;
+                map.serialize_entry(why, &true)?;
                 map.end()
             }
         }

@@ -12,8 +12,7 @@ use std::path::PathBuf;
 use writers::{
     Meta,
     identity::{
-        account,
-        api_key,
+        account, api_key,
         tenant::{self, TenantCommand},
     },
 };

@@ -5,12 +5,7 @@ use crate::{
     ready::{self, Ready},
     setup,
 };
-use api::http::{
-    limits::ServerLimits,
-    security_headers::SecurityHeaders,
-    server::Server,
-    stack::Stack,
-};
+use api::http::{limits::ServerLimits, security_headers::SecurityHeaders, server::Server, stack::Stack};
 use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -37,8 +32,9 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // Take the port first: a used one is the commonest mistake and the cheapest to find.
     let address = args.listen.to_string();
-    let listener =
-        TcpListener::bind(args.listen).await.map_err(|source| StartError::Listen { address: address.clone(), source })?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
     let platform = Platform::start(&args.data_dir).await?;
     let outcome = serve(&args, &platform, listener, bound).await;
@@ -46,12 +42,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
     outcome
 }
 
-async fn serve(
-    args: &UpArgs,
-    platform: &Platform,
-    listener: TcpListener,
-    bound: SocketAddr,
-) -> Result<(), StartError> {
+async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound: SocketAddr) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let signals = stop.clone();
     tokio::spawn(async move {

@@ -95,7 +95,11 @@ impl Lane {
             }
             let outcome = batch::apply(&self.store, slot, &items).await.map_err(|error| error.to_string())?;
             write.ops.extend(outcome.ops);
-            write.marks.push(Mark { view: slot.generation().to_string(), cell: cell.clone(), seq: outcome.progress.upto });
+            write.marks.push(Mark {
+                view: slot.generation().to_string(),
+                cell: cell.clone(),
+                seq: outcome.progress.upto,
+            });
             advanced.push((slot, outcome.progress));
         }
         self.store.write(write).await.map_err(|error| error.to_string())?;

@@ -70,9 +70,7 @@ impl Overlay {
 
     /// The changed rows with their times and last bodies.
     pub(crate) fn into_changes(self) -> impl Iterator<Item = (Arc<str>, RowName, u64, Option<Bytes>)> {
-        self.0
-            .into_iter()
-            .filter_map(|((tenant, name), cell)| cell.changed.map(|ts| (tenant, name, ts, cell.body)))
+        self.0.into_iter().filter_map(|((tenant, name), cell)| cell.changed.map(|ts| (tenant, name, ts, cell.body)))
     }
 }
 

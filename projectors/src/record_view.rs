@@ -39,12 +39,7 @@ pub trait RecordView: Send + Sync + 'static {
     }
 
     /// What search and filters know of a record. `None`: nothing (an erased person).
-    fn document(
-        tenant: &TenantId,
-        id: Uuid,
-        record: &Record<Self::Row>,
-        keys: &Keyring,
-    ) -> Option<crate::search::Doc>;
+    fn document(tenant: &TenantId, id: Uuid, record: &Record<Self::Row>, keys: &Keyring) -> Option<crate::search::Doc>;
 }
 
 /// A place in a list.
@@ -177,7 +172,6 @@ impl<V: RecordView> Projection for RecordProjection<V> {
 }
 
 fn places<V: RecordView>(id: Uuid, record: &Record<V::Row>) -> Vec<Entry> {
-    let newest =
-        Entry { table: NEWEST, partition: month(record.created_at), sort: newest_sort(record.first, id) };
+    let newest = Entry { table: NEWEST, partition: month(record.created_at), sort: newest_sort(record.first, id) };
     std::iter::once(newest).chain(V::entries(id, &record.row)).collect()
 }

@@ -27,11 +27,7 @@ struct Inner {
 
 impl Views {
     /// Opens the views over a store: each continues its serving generation of the present version, or begins one.
-    pub async fn open(
-        cell: Cell,
-        store: ReadStore,
-        projections: Vec<Arc<dyn Projection>>,
-    ) -> Result<Self, ViewError> {
+    pub async fn open(cell: Cell, store: ReadStore, projections: Vec<Arc<dyn Projection>>) -> Result<Self, ViewError> {
         let known = generation::load(&store).await?;
         let mut slots = BTreeMap::new();
         let mut changes = Vec::new();
@@ -72,7 +68,8 @@ impl Views {
     /// Starts the lanes: views at the same place of the same stream share one.
     pub fn start(&self, bus: Bus) {
         *write(&self.0.bus) = Some(bus.clone());
-        let mut groups: BTreeMap<(&'static str, u64), (Family, Vec<Arc<Slot>>)> = BTreeMap::new();
+        type Place = (&'static str, u64);
+        let mut groups: BTreeMap<Place, (Family, Vec<Arc<Slot>>)> = BTreeMap::new();
         for (slot, stage) in read(&self.0.slots).values() {
             if *stage == Stage::Replaced {
                 continue;
@@ -180,9 +177,10 @@ impl Views {
     pub async fn retire(&self, generation: &str) -> Result<(), ViewError> {
         let found = {
             let slots = read(&self.0.slots);
-            slots.iter().find(|(known, _)| known.to_string() == generation).map(|(known, (slot, stage))| {
-                (known.clone(), slot.clone(), *stage)
-            })
+            slots
+                .iter()
+                .find(|(known, _)| known.to_string() == generation)
+                .map(|(known, (slot, stage))| (known.clone(), slot.clone(), *stage))
         };
         let known = generation::load(&self.0.store).await?;
         let (generation, stage) = match found {

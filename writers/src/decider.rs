@@ -2,11 +2,8 @@
 
 use crate::Rejection;
 use bus_schema::{
-    CommandId, KeyId, Keyring, Micros, Personal, Revealed, Sealed, SealingKey,
-    catalog::Catalogued,
-    claim::ClaimHash,
-    keys::TenantKey,
-    sealed::SealError,
+    CommandId, KeyId, Keyring, Micros, Personal, Revealed, Sealed, SealingKey, catalog::Catalogued, claim::ClaimHash,
+    keys::TenantKey, sealed::SealError,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{cell::Cell, sync::Arc};

@@ -4,7 +4,9 @@ use crate::{
     store::{Commit, EventStore, StoreError},
     writer::{Meta, WriteError},
 };
-use bus_schema::{Address, Cell, Envelope, Micros, Subject, TenantId, bus::Outgoing, catalog::Catalogued, events::EventSet};
+use bus_schema::{
+    Address, Cell, Envelope, Micros, Subject, TenantId, bus::Outgoing, catalog::Catalogued, events::EventSet,
+};
 
 /// Buckets a journal of one tenant is spread over: bounds the number of subjects.
 pub const BUCKETS: u8 = 16;

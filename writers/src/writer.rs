@@ -20,9 +20,9 @@ use bus_schema::{
     time::Clock,
 };
 use cache::Cache;
+use futures::future::BoxFuture;
 pub use loaded::Loaded;
 use locks::Locks;
-use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
 pub use tx::Tx;
 use uuid::Uuid;
@@ -140,7 +140,9 @@ impl Writer {
         command: &D::Command,
     ) -> Result<Receipt<Loaded<D>>, WriteError> {
         let subject = self.subject::<D>(tenant, id);
-        let mut receipt = self.transact(tenant, meta, &[subject], |tx| Box::pin(async move { tx.decide::<D>(id, command).await })).await?;
+        let mut receipt = self
+            .transact(tenant, meta, &[subject], |tx| Box::pin(async move { tx.decide::<D>(id, command).await }))
+            .await?;
         receipt.value.revision = receipt.position;
         Ok(receipt)
     }

@@ -190,8 +190,7 @@ async fn create(State(app): State<App>, command: Command<NewContact>) -> Result<
         notes: new.notes,
     };
     let create = ContactCommand::Create { details, tags: new.tags, import: None };
-    let (id, receipt) =
-        contact::create(&app.writer, &command.caller.tenant, &command.meta, &create, &email).await?;
+    let (id, receipt) = contact::create(&app.writer, &command.caller.tenant, &command.meta, &create, &email).await?;
     Ok(app.created("contacts", id, &receipt))
 }
 

@@ -117,8 +117,9 @@ impl FeedQuery {
             _ => {
                 let allowed =
                     ["from", "since", "to", "context", "aggregate", "id", "kind", "family", "follow", "limit"];
-                return Err(FieldError::new(name, "unknown_parameter", "this parameter does not exist here")
-                    .allowing(allowed));
+                return Err(
+                    FieldError::new(name, "unknown_parameter", "this parameter does not exist here").allowing(allowed)
+                );
             }
         }
         Ok(())

@@ -100,8 +100,7 @@ impl Reader {
             self.caller.still_valid(&self.app).await?;
             self.follow().await?
         } else {
-            let events =
-                piece(&self.app, &self.caller.tenant, &self.query, self.range.from, self.range.to).await?;
+            let events = piece(&self.app, &self.caller.tenant, &self.query, self.range.from, self.range.to).await?;
             if events.len() < PIECE {
                 if self.query.follow {
                     let from = events.last().map_or(self.range.from, |event| event.seq + 1);
@@ -175,7 +174,7 @@ fn events(reader: Reader) -> impl Stream<Item = Result<Event, Infallible>> {
             }
             Ok(None) => None,
             Err(problem) => {
-                let event = Event::default().event("error").data(problem.detail().to_owned());
+                let event = Event::default().event("error").data(problem.detail());
                 Some((vec![Ok(event)], None))
             }
         }

@@ -272,7 +272,7 @@ impl Problem {
     }
 
     fn incident(code: ProblemCode, detail: &str, what: &str) -> Self {
-        let incident = Uuid::now_v7();
+        let incident = bus_schema::ids::random_uuid();
         tracing::error!(%incident, code = code.code(), fault = what, "request failed");
         Self::new(code, detail).or_instance(|| format!("urn:uuid:{incident}"))
     }

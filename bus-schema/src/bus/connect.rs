@@ -41,10 +41,8 @@ impl Bus {
             connect = connect.nkey(seed);
         }
         let servers: Vec<&str> = options.url.split(',').collect();
-        let client = connect
-            .connect(servers)
-            .await
-            .map_err(|source| ConnectError { url: options.url.clone(), source })?;
+        let client =
+            connect.connect(servers).await.map_err(|source| ConnectError { url: options.url.clone(), source })?;
         let jetstream = jetstream::new(client.clone());
         Ok(Self { client, jetstream, options: Arc::new(options) })
     }

@@ -7,10 +7,10 @@ mod message;
 mod read;
 mod streams;
 
+pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
-pub use read::ReadError;
-pub use streams::StreamError;
-pub use append::MAX_BATCH;
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
+pub use read::ReadError;
+pub use streams::StreamError;

@@ -165,8 +165,11 @@ struct Answer {
 
 fn stored(stream: &str, message: &Message) -> Result<StoredEvent, ReadError> {
     let (subject, seq) = message::direct_position(message).ok_or(ReadError::Unreadable)?;
-    message::decode(&subject, seq, message)
-        .map_err(|source| ReadError::Malformed { stream: stream.to_owned(), seq, source })
+    message::decode(&subject, seq, message).map_err(|source| ReadError::Malformed {
+        stream: stream.to_owned(),
+        seq,
+        source,
+    })
 }
 
 #[derive(Debug, thiserror::Error)]

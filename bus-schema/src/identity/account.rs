@@ -46,6 +46,7 @@ pub struct PasswordHash(pub String);
 
 impl Personal for PasswordHash {
     const LABEL: &'static str = "identity.account.password_hash";
+    const SECRET: bool = true;
 }
 
 impl fmt::Debug for PasswordHash {

@@ -27,6 +27,7 @@ impl Slot {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one a process, and the large variant is the one in production")]
 pub(super) enum KeyStore {
     Bus(Bus),
     Memory(Mutex<HashMap<String, Bytes>>),

@@ -73,9 +73,7 @@ impl Client {
 /// Why a command did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    #[error(
-        "no platform runs in {data_dir}; start one with `millrace up`, or name one with --url and --api-key"
-    )]
+    #[error("no platform runs in {data_dir}; start one with `millrace up`, or name one with --url and --api-key")]
     NotRunning { data_dir: String },
     #[error("{url} does not answer as a platform does: {source}")]
     Http { url: String, source: reqwest::Error },

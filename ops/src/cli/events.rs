@@ -22,7 +22,9 @@ pub struct EventsArgs {
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
     /// Print events as they happen, one JSON object a line
-    #[command(after_help = "Examples:\n  millrace events tail\n  millrace events tail --context shop --kind order.paid,order.refunded")]
+    #[command(
+        after_help = "Examples:\n  millrace events tail\n  millrace events tail --context shop --kind order.paid,order.refunded"
+    )]
     Tail {
         #[command(flatten)]
         which: Which,
@@ -37,7 +39,9 @@ enum EventsCommand {
         position: u64,
     },
     /// Write a bounded part of the log as NDJSON
-    #[command(after_help = "Examples:\n  millrace events export --out events.ndjson\n  millrace events export --context crm --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z")]
+    #[command(
+        after_help = "Examples:\n  millrace events export --out events.ndjson\n  millrace events export --context crm --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z"
+    )]
     Export {
         #[command(flatten)]
         which: Which,
@@ -83,8 +87,7 @@ impl Which {
             ("from", &self.from),
             ("to", &self.to),
         ];
-        let mut query: Vec<_> =
-            optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+        let mut query: Vec<_> = optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
         if self.facts {
             query.push(("family", "facts".into()));
         }
@@ -175,9 +178,9 @@ async fn copy(
                 return if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(written(error)) };
             }
             let last = lines[..end].rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            let position = serde_json::from_slice::<Value>(last).ok().and_then(|event| {
-                event["position"].as_str()?.rsplit_once(':')?.1.parse::<u64>().ok()
-            });
+            let position = serde_json::from_slice::<Value>(last)
+                .ok()
+                .and_then(|event| event["position"].as_str()?.rsplit_once(':')?.1.parse::<u64>().ok());
             if let Some(position) = position {
                 broken = 0;
                 query.retain(|(name, _)| *name != "from" && *name != "since");

@@ -68,7 +68,8 @@ impl RecordView for Contacts {
             }
             ContactEvent::ConsentWithdrawn(withdrawn) => _ = row.consents.remove(&withdrawn.purpose),
             ContactEvent::Erased(_) => {
-                row = ContactRow { details: None, tags: BTreeSet::new(), consents: BTreeMap::new(), import: row.import };
+                row =
+                    ContactRow { details: None, tags: BTreeSet::new(), consents: BTreeMap::new(), import: row.import };
             }
             ContactEvent::Created(_) | ContactEvent::AddressTaken(_) | ContactEvent::AddressReleased(_) => {}
         }
@@ -83,7 +84,9 @@ impl RecordView for Contacts {
         let details = record.row.reveal(keys)?;
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let name = format!("{} {}", text(&details.first_name), text(&details.last_name)).trim().to_owned();
-        let body = [&details.email, &text(&details.company), &text(&details.city), &text(&details.notes)].map(String::as_str).join(" ");
+        let body = [&details.email, &text(&details.company), &text(&details.city), &text(&details.notes)]
+            .map(String::as_str)
+            .join(" ");
         let mut fields = vec![
             ("email".to_owned(), FieldValue::Str(details.email.clone())),
             ("tags".to_owned(), FieldValue::Strs(record.row.tags.iter().cloned().collect())),
@@ -107,10 +110,7 @@ impl RecordView for Contacts {
             tenant: tenant.to_string(),
             collection: Self::NAME.to_owned(),
             id: id.to_string(),
-            text: vec![
-                TextPart { weight: Weight::Heading, text: name },
-                TextPart { weight: Weight::Body, text: body },
-            ],
+            text: vec![TextPart { weight: Weight::Heading, text: name }, TextPart { weight: Weight::Body, text: body }],
             fields,
         })
     }

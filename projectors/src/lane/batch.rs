@@ -12,9 +12,16 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) enum Item {
     Event(Box<Recorded<AnyEvent>>),
     /// A kind or schema number of a later version: passed over and counted.
-    Unknown { seq: u64, address: Address },
+    Unknown {
+        seq: u64,
+        address: Address,
+    },
     /// Cannot be read. Without an address it concerns every view.
-    Bad { seq: u64, address: Option<Address>, pause: Pause },
+    Bad {
+        seq: u64,
+        address: Option<Address>,
+        pause: Pause,
+    },
 }
 
 /// Decodes a batch once for all views.
@@ -28,8 +35,7 @@ fn item(followed: Followed) -> Item {
         Err(malformed) => {
             let address = Subject::parse(&malformed.subject).ok().map(|subject| subject.address);
             let error = malformed.why.to_string();
-            let pause =
-                Pause { seq: malformed.seq, event_id: None, kind: None, subject: malformed.subject, error };
+            let pause = Pause { seq: malformed.seq, event_id: None, kind: None, subject: malformed.subject, error };
             return Item::Bad { seq: malformed.seq, address, pause };
         }
     };
@@ -66,8 +72,7 @@ pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Res
     let mut tables = Tables { slot, known: HashMap::new() };
     let mut overlay = Overlay::default();
     prefetch(store, slot, items, &mut overlay, &mut tables).await?;
-    let mut progress =
-        Progress { upto: position, pause: None, applied: 0, unknown: 0, tenants: BTreeMap::new() };
+    let mut progress = Progress { upto: position, pause: None, applied: 0, unknown: 0, tenants: BTreeMap::new() };
     for item in items.iter().filter(|item| item.seq() > position) {
         let concerned = match item {
             Item::Event(event) => projection.follows(&event.subject.address),
@@ -164,4 +169,3 @@ impl Tables<'_> {
         Ok(id)
     }
 }
-

@@ -92,7 +92,7 @@ impl Cursor {
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packed =
-            rmp_serde::to_vec(&(self.shape, &self.values, &self.id, &self.collection)).map_err(|_| fmt::Error)?;
+            rmp_serde::to_vec_named(&(self.shape, &self.values, &self.id, &self.collection)).map_err(|_| fmt::Error)?;
         f.write_str(&URL_SAFE_NO_PAD.encode(packed))
     }
 }

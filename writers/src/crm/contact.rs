@@ -16,8 +16,8 @@ use crate::{
 use bus_schema::{
     KeyId, Sealed,
     crm::contact::{
-        AddressReleased, AddressTaken, ConsentEvidence, ConsentGiven, ConsentWithdrawn, ContactChanged,
-        ContactCreated, ContactDetails, ContactErased, ContactEvent, ContactTagged, ContactUntagged, Purpose,
+        AddressReleased, AddressTaken, ConsentEvidence, ConsentGiven, ConsentWithdrawn, ContactChanged, ContactCreated,
+        ContactDetails, ContactErased, ContactEvent, ContactTagged, ContactUntagged, Purpose,
     },
 };
 pub use details::{MAX_TAGS, normal_email, normal_tag, valid_details};
@@ -49,17 +49,38 @@ struct Person {
 /// What can be asked of a contact. [`create`], [`change`] and [`erase`] also keep the addresses' homes.
 #[derive(Clone, Debug)]
 pub enum ContactCommand {
-    Create { details: ContactDetails, tags: Vec<String>, import: Option<Uuid> },
-    Change { details: ContactDetails, import: Option<Uuid> },
-    Tag { tag: String },
-    Untag { tag: String },
-    GiveConsent { purpose: Purpose, evidence: ConsentEvidence },
-    WithdrawConsent { purpose: Purpose, source: String },
+    Create {
+        details: ContactDetails,
+        tags: Vec<String>,
+        import: Option<Uuid>,
+    },
+    Change {
+        details: ContactDetails,
+        import: Option<Uuid>,
+    },
+    Tag {
+        tag: String,
+    },
+    Untag {
+        tag: String,
+    },
+    GiveConsent {
+        purpose: Purpose,
+        evidence: ConsentEvidence,
+    },
+    WithdrawConsent {
+        purpose: Purpose,
+        source: String,
+    },
     Erase,
     /// To a home: its address now belongs to this contact.
-    TakeAddress { by: Uuid },
+    TakeAddress {
+        by: Uuid,
+    },
     /// To a home: this contact no longer has its address.
-    ReleaseAddress { by: Uuid },
+    ReleaseAddress {
+        by: Uuid,
+    },
 }
 
 rejections! {

@@ -164,14 +164,16 @@ impl Attempt {
         let meta = Meta { command, content: None, if_match: None, ..meta.clone() };
         let subjects = [writer.subject::<Account>(tenant, self.id), writer.subject::<Session>(tenant, self.session)];
         let receipt = writer
-            .transact(tenant, &meta, &subjects, |tx| Box::pin(async move {
-                tx.decide::<Account>(self.id, &self.command).await?;
-                if !self.verified {
-                    return Ok(None);
-                }
-                let open = SessionCommand::Open { account: self.id, password: self.count };
-                Ok(Some(tx.decide::<Session>(self.session, &open).await?))
-            }))
+            .transact(tenant, &meta, &subjects, |tx| {
+                Box::pin(async move {
+                    tx.decide::<Account>(self.id, &self.command).await?;
+                    if !self.verified {
+                        return Ok(None);
+                    }
+                    let open = SessionCommand::Open { account: self.id, password: self.count };
+                    Ok(Some(tx.decide::<Session>(self.session, &open).await?))
+                })
+            })
             .await?;
         let Receipt { value, position, replayed } = receipt;
         Ok(value.map(|mut session| {

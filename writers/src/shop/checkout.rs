@@ -39,16 +39,18 @@ pub async fn place(
     let meta = &Meta { if_match: None, ..meta.clone() };
     let hot = order.lines.iter().map(|line| writer.subject::<Product>(tenant, line.product)).collect::<Vec<_>>();
     let receipt = writer
-        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
-            let mut lines = Vec::new();
-            if tx.open::<Order>(id).await?.is_some_and(|present| present.state.placed().is_none()) {
-                for (line, wanted) in order.lines.iter().enumerate() {
-                    lines.push(reserve(tx, id, line, *wanted).await?);
+        .transact(tenant, meta, &hot, |tx| {
+            Box::pin(async move {
+                let mut lines = Vec::new();
+                if tx.open::<Order>(id).await?.is_some_and(|present| present.state.placed().is_none()) {
+                    for (line, wanted) in order.lines.iter().enumerate() {
+                        lines.push(reserve(tx, id, line, *wanted).await?);
+                    }
                 }
-            }
-            let PlaceOrder { contact, buyer, currency, .. } = order.clone();
-            tx.decide::<Order>(id, &OrderCommand::Place { contact, buyer, lines, currency }).await
-        }))
+                let PlaceOrder { contact, buyer, currency, .. } = order.clone();
+                tx.decide::<Order>(id, &OrderCommand::Place { contact, buyer, lines, currency }).await
+            })
+        })
         .await?;
     Ok((id, with_revision(receipt)))
 }
@@ -79,12 +81,14 @@ pub async fn cancel(
     let hot = subjects_of(writer, tenant, id).await?;
     let command = &OrderCommand::Cancel { reason: reason.to_owned() };
     let receipt = writer
-        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
-            for line in lines_if(tx, id, Placed::is_open).await? {
-                tx.decide::<Product>(line.product, &ProductCommand::Release { order: id }).await?;
-            }
-            tx.decide::<Order>(id, command).await
-        }))
+        .transact(tenant, meta, &hot, |tx| {
+            Box::pin(async move {
+                for line in lines_if(tx, id, Placed::is_open).await? {
+                    tx.decide::<Product>(line.product, &ProductCommand::Release { order: id }).await?;
+                }
+                tx.decide::<Order>(id, command).await
+            })
+        })
         .await?;
     Ok(with_revision(receipt))
 }
@@ -101,12 +105,14 @@ pub async fn ship(
     let hot = subjects_of(writer, tenant, id).await?;
     let command = &OrderCommand::Ship { carrier: carrier.to_owned(), tracking: tracking.to_owned() };
     let receipt = writer
-        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
-            for line in lines_if(tx, id, |order| order.check_shippable().is_ok()).await? {
-                tx.decide::<Product>(line.product, &ProductCommand::Deduct { order: id }).await?;
-            }
-            tx.decide::<Order>(id, command).await
-        }))
+        .transact(tenant, meta, &hot, |tx| {
+            Box::pin(async move {
+                for line in lines_if(tx, id, |order| order.check_shippable().is_ok()).await? {
+                    tx.decide::<Product>(line.product, &ProductCommand::Deduct { order: id }).await?;
+                }
+                tx.decide::<Order>(id, command).await
+            })
+        })
         .await?;
     Ok(with_revision(receipt))
 }
@@ -123,14 +129,16 @@ pub async fn take_back(
     let hot = subjects_of(writer, tenant, id).await?;
     let command = &OrderCommand::Return { pieces: pieces.to_vec(), reason: reason.to_owned() };
     let receipt = writer
-        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
-            if !lines_if(tx, id, |order| order.check_returnable(pieces).is_ok()).await?.is_empty() {
-                for Pieces { product, quantity } in pieces.iter().copied() {
-                    tx.decide::<Product>(product, &ProductCommand::Restock { order: id, quantity }).await?;
+        .transact(tenant, meta, &hot, |tx| {
+            Box::pin(async move {
+                if !lines_if(tx, id, |order| order.check_returnable(pieces).is_ok()).await?.is_empty() {
+                    for Pieces { product, quantity } in pieces.iter().copied() {
+                        tx.decide::<Product>(product, &ProductCommand::Restock { order: id, quantity }).await?;
+                    }
                 }
-            }
-            tx.decide::<Order>(id, command).await
-        }))
+                tx.decide::<Order>(id, command).await
+            })
+        })
         .await?;
     Ok(with_revision(receipt))
 }

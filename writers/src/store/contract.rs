@@ -108,8 +108,11 @@ async fn keeps_concurrent_commits_apart(store: &EventStore, cell: &Cell) {
         let contested = contested.clone();
         async move {
             // Every fourth fights for one subject; the others must not suffer from it.
-            let messages =
-                if index % 4 == 0 { vec![fresh(&contested, Some(0))] } else { vec![fresh(&own, Some(0)), fresh(&own, None)] };
+            let messages = if index % 4 == 0 {
+                vec![fresh(&contested, Some(0))]
+            } else {
+                vec![fresh(&own, Some(0)), fresh(&own, None)]
+            };
             (index, own, store.commit(Commit { messages }).await)
         }
     });

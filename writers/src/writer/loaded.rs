@@ -57,9 +57,11 @@ impl<D: Decider> Default for Loaded<D> {
 
 impl<D: Decider> Loaded<D> {
     pub(super) fn fold(&mut self, stored: &StoredEvent) -> Result<(), WriteError> {
-        let event = stored
-            .decode()
-            .map_err(|source| WriteError::Decode { subject: stored.subject.to_string(), seq: stored.seq, source })?;
+        let event = stored.decode().map_err(|source| WriteError::Decode {
+            subject: stored.subject.to_string(),
+            seq: stored.seq,
+            source,
+        })?;
         let event = event.as_ref().and_then(D::Event::from_any).ok_or_else(|| WriteError::UnknownKind {
             subject: stored.subject.to_string(),
             seq: stored.seq,

@@ -45,10 +45,12 @@ async fn create_elsewhere(
     let id = meta.command.aggregate(0);
     let subjects = [writer.subject::<Contact>(tenant, home), writer.subject::<Contact>(tenant, id)];
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
-            tx.decide::<Contact>(home, &ContactCommand::TakeAddress { by: id }).await?;
-            tx.decide::<Contact>(id, command).await
-        }))
+        .transact(tenant, meta, &subjects, |tx| {
+            Box::pin(async move {
+                tx.decide::<Contact>(home, &ContactCommand::TakeAddress { by: id }).await?;
+                tx.decide::<Contact>(id, command).await
+            })
+        })
         .await?;
     receipt.value.revision = receipt.position;
     Ok((id, receipt))
@@ -66,28 +68,30 @@ pub async fn change(
     let subjects = [writer.subject::<Contact>(tenant, id)];
     let edit = &edit;
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
-            let before = tx.load::<Contact>(id).await?;
-            let person = before.state.person()?;
-            let keys = writer.keys().load(tenant, &[person.details.key()]).await?;
-            let details = match person.details.open(&keys) {
-                Ok(revealed) => revealed.known().ok_or(ContactRejection::Erased)?,
-                Err(_) => return Err(ContactRejection::Sealing.into()),
-            };
-            let details = edit(details);
-            let new_home = tx.tenant_key().derived_id(EMAIL, &normal_email(&details.email)?);
-            let old_home = person.home;
-            let changed = tx.decide::<Contact>(id, &ContactCommand::Change { details, import }).await?;
-            if new_home != old_home && !tx.replayed() {
-                if new_home != id {
-                    tx.decide::<Contact>(new_home, &ContactCommand::TakeAddress { by: id }).await?;
+        .transact(tenant, meta, &subjects, |tx| {
+            Box::pin(async move {
+                let before = tx.load::<Contact>(id).await?;
+                let person = before.state.person()?;
+                let keys = writer.keys().load(tenant, &[person.details.key()]).await?;
+                let details = match person.details.open(&keys) {
+                    Ok(revealed) => revealed.known().ok_or(ContactRejection::Erased)?,
+                    Err(_) => return Err(ContactRejection::Sealing.into()),
+                };
+                let details = edit(details);
+                let new_home = tx.tenant_key().derived_id(EMAIL, &normal_email(&details.email)?);
+                let old_home = person.home;
+                let changed = tx.decide::<Contact>(id, &ContactCommand::Change { details, import }).await?;
+                if new_home != old_home && !tx.replayed() {
+                    if new_home != id {
+                        tx.decide::<Contact>(new_home, &ContactCommand::TakeAddress { by: id }).await?;
+                    }
+                    if old_home != id {
+                        tx.decide::<Contact>(old_home, &ContactCommand::ReleaseAddress { by: id }).await?;
+                    }
                 }
-                if old_home != id {
-                    tx.decide::<Contact>(old_home, &ContactCommand::ReleaseAddress { by: id }).await?;
-                }
-            }
-            Ok(changed)
-        }))
+                Ok(changed)
+            })
+        })
         .await?;
     if let Ok(now) = writer.load::<Contact>(tenant, id).await
         && !receipt.replayed
@@ -107,16 +111,18 @@ pub async fn erase(
 ) -> Result<Receipt<Loaded<Contact>>, WriteError> {
     let subjects = [writer.subject::<Contact>(tenant, id)];
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
-            let before = tx.load::<Contact>(id).await?;
-            let home = before.state.person.as_ref().map(|person| person.home);
-            if let Some(home) = home.filter(|home| *home != id) {
-                let erased = tx.decide::<Contact>(id, &ContactCommand::Erase).await?;
-                tx.decide::<Contact>(home, &ContactCommand::ReleaseAddress { by: id }).await?;
-                return Ok((erased, before.state.key()));
-            }
-            Ok((tx.decide::<Contact>(id, &ContactCommand::Erase).await?, before.state.key()))
-        }))
+        .transact(tenant, meta, &subjects, |tx| {
+            Box::pin(async move {
+                let before = tx.load::<Contact>(id).await?;
+                let home = before.state.person.as_ref().map(|person| person.home);
+                if let Some(home) = home.filter(|home| *home != id) {
+                    let erased = tx.decide::<Contact>(id, &ContactCommand::Erase).await?;
+                    tx.decide::<Contact>(home, &ContactCommand::ReleaseAddress { by: id }).await?;
+                    return Ok((erased, before.state.key()));
+                }
+                Ok((tx.decide::<Contact>(id, &ContactCommand::Erase).await?, before.state.key()))
+            })
+        })
         .await?;
     if let Some(key) = receipt.value.1 {
         writer.keys().destroy(tenant, key).await?;

@@ -38,7 +38,9 @@ fn bad_details_are_refused_with_the_field() {
 
 #[test]
 fn tags_are_added_once_and_removed_once() {
-    given::<Contact>([created()]).when(ContactCommand::Tag { tag: "New".into() }).then([ContactTagged { tag: "new".into() }.into()]);
+    given::<Contact>([created()])
+        .when(ContactCommand::Tag { tag: "New".into() })
+        .then([ContactTagged { tag: "new".into() }.into()]);
     given::<Contact>([created()]).when(ContactCommand::Tag { tag: "vip".into() }).then([]);
     given::<Contact>([created()]).when(ContactCommand::Untag { tag: "gone".into() }).then([]);
     given::<Contact>([created()])

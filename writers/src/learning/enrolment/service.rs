@@ -36,29 +36,26 @@ pub async fn enrol(
     if writer.load::<Course>(tenant, course).await?.state.details().capacity.is_some() {
         hot.push(writer.subject::<Course>(tenant, course));
     }
-    let receipt = writer
-        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
-            // The course is asked of the log: without a place to take, no expectation would notice an old state.
-            let known = writer.load::<Course>(tenant, course).await?;
-            let admitted = known.state.admits();
-            if admitted.is_err() {
-                // Read, not assumed to be new: a retried command is answered although the course has closed since.
-                tx.load::<Enrolment>(id).await?;
-            }
-            let seat = known.state.details().capacity.is_some();
-            let outcome = tx.decide::<Enrolment>(id, &admission(&known.state, course, contact, source, seat)).await;
-            if tx.replayed() {
-                return Ok((outcome?, false));
-            }
-            admitted?;
-            let enrolled = outcome?;
-            if seat {
-                tx.decide::<Course>(course, &CourseCommand::TakeSeat { enrolment: id }).await?;
-            }
-            Ok((enrolled, seat))
-        }))
+    let mut receipt = writer
+        .transact(tenant, meta, &hot, |tx| {
+            Box::pin(async move {
+                let opened = tx.open::<Enrolment>(id).await?;
+                // The course is asked of the log: without a place to take, no expectation would notice an old state.
+                let known = writer.load::<Course>(tenant, course).await?;
+                let seat = known.state.details().capacity.is_some();
+                // A retried command is answered although the course may have closed since.
+                if opened.is_some() {
+                    known.state.admits()?;
+                    if seat {
+                        tx.decide::<Course>(course, &CourseCommand::TakeSeat { enrolment: id }).await?;
+                    }
+                }
+                tx.decide::<Enrolment>(id, &admission(&known.state, course, contact, source, seat)).await
+            })
+        })
         .await?;
-    Ok((id, with_revision(receipt)))
+    receipt.value.revision = receipt.position;
+    Ok((id, receipt))
 }
 
 /// Lets a learner leave the course and gives the place back.
@@ -73,21 +70,21 @@ pub async fn withdraw(
     if let Some(begun) = writer.load::<Enrolment>(tenant, id).await?.state.begun().filter(|begun| begun.seat) {
         hot.push(writer.subject::<Course>(tenant, begun.course));
     }
-    let receipt = writer
-        .transact(tenant, meta, &hot, |tx| Box::pin(async move {
-            let before = tx.load::<Enrolment>(id).await?.state;
-            let left = tx.decide::<Enrolment>(id, &EnrolmentCommand::Withdraw { reason }).await?;
-            let leaves = !tx.replayed() && before.status() == Some(EnrolmentStatus::Active);
-            let seat = before.begun().filter(|begun| begun.seat && leaves).map(|begun| begun.course);
-            let Some(course) = seat else { return Ok((left, false)) };
-            let held = tx.load::<Course>(course).await?.state.has_seat(id);
-            if held {
-                tx.decide::<Course>(course, &CourseCommand::ReleaseSeat { enrolment: id }).await?;
-            }
-            Ok((left, held))
-        }))
+    let mut receipt = writer
+        .transact(tenant, meta, &hot, |tx| {
+            Box::pin(async move {
+                let active = |opened: &Loaded<Enrolment>| opened.state.status() == Some(EnrolmentStatus::Active);
+                let opened = tx.open::<Enrolment>(id).await?.filter(active);
+                if let Some(begun) = opened.as_ref().and_then(|opened| opened.state.begun()).filter(|begun| begun.seat)
+                {
+                    tx.decide::<Course>(begun.course, &CourseCommand::ReleaseSeat { enrolment: id }).await?;
+                }
+                tx.decide::<Enrolment>(id, &EnrolmentCommand::Withdraw { reason }).await
+            })
+        })
         .await?;
-    Ok(with_revision(receipt))
+    receipt.value.revision = receipt.position;
+    Ok(receipt)
 }
 
 /// The command with the course's lessons as of now. A course in which nothing is required is completed by everything.
@@ -97,14 +94,4 @@ fn admission(course: &Course, id: Uuid, contact: Uuid, source: EnrolmentSource, 
         course.lessons().iter().partition(|lesson| lesson.required || !any_required);
     let ids = |lessons: Vec<&Lesson>| lessons.iter().map(|lesson| lesson.id).collect();
     EnrolmentCommand::Enrol { course: id, contact, required: ids(required), optional: ids(optional), source, seat }
-}
-
-/// The enrolment is decided first, so that a retried command is recognised before a place is touched. The one event
-/// after its own, at the next position, is the course's.
-fn with_revision(receipt: Receipt<(Loaded<Enrolment>, bool)>) -> Receipt<Loaded<Enrolment>> {
-    let Receipt { value: (mut enrolment, seat), position, replayed } = receipt;
-    if !replayed {
-        enrolment.revision = position - u64::from(seat);
-    }
-    Receipt { value: enrolment, position, replayed }
 }

@@ -40,12 +40,14 @@ pub async fn change(
     let subjects = [writer.subject::<Product>(tenant, id)];
     let edit = &edit;
     let mut receipt = writer
-        .transact(tenant, meta, &subjects, |tx| Box::pin(async move {
-            let present = tx.load::<Product>(id).await?;
-            let listing = present.state.listing().ok_or(ProductRejection::Unknown)?;
-            let details = edit(listing.details.clone());
-            tx.decide::<Product>(id, &ProductCommand::Change { details }).await
-        }))
+        .transact(tenant, meta, &subjects, |tx| {
+            Box::pin(async move {
+                let present = tx.load::<Product>(id).await?;
+                let listing = present.state.listing().ok_or(ProductRejection::Unknown)?;
+                let details = edit(listing.details.clone());
+                tx.decide::<Product>(id, &ProductCommand::Change { details }).await
+            })
+        })
         .await?;
     receipt.value.revision = receipt.position;
     Ok(receipt)
