@@ -161,8 +161,7 @@ impl Views {
             let (position, wanted) = (new.position(), old.position());
             return Err(ViewError::Behind { view: new.generation().to_string(), position, wanted });
         }
-        let changes =
-            [(new.generation().clone(), Stage::Serving), (old.generation().clone(), Stage::Replaced)];
+        let changes = [(new.generation().clone(), Stage::Serving), (old.generation().clone(), Stage::Replaced)];
         generation::save(&self.0.store, &changes).await?;
         let mut slots = write(&self.0.slots);
         for (generation, stage) in &changes {

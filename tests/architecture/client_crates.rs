@@ -18,7 +18,8 @@ fn client_crates_are_named_behind_the_ports_only() {
     for source in files(&[".rs"]).iter().filter(|source| source.path.contains("/src/")) {
         for (line, path) in paths(source) {
             let first = path.trim_start_matches("::").split("::").next().unwrap_or_default();
-            let foreign = CLIENTS.iter().find(|(name, place, _)| first.starts_with(name) && !source.path.contains(place));
+            let foreign =
+                CLIENTS.iter().find(|(name, place, _)| first.starts_with(name) && !source.path.contains(place));
             if let Some((name, place, _)) = foreign {
                 findings.push(format!("{}:{line}: {name} is named outside {place}; go through the port", source.path));
             }
@@ -33,9 +34,9 @@ fn client_crates_are_dependencies_of_their_layer_only() {
     for (package, named) in dependencies() {
         for dependency in named {
             let name = dependency.replace('-', "_");
-            let foreign = CLIENTS.iter().find(|(client, _, owners)| {
-                name.starts_with(client) && !owners.contains(&package.as_str())
-            });
+            let foreign = CLIENTS
+                .iter()
+                .find(|(client, _, owners)| name.starts_with(client) && !owners.contains(&package.as_str()));
             if let Some((_, place, _)) = foreign {
                 findings.push(format!("{package}/Cargo.toml: {dependency} belongs to {place}; use the port"));
             }

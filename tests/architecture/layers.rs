@@ -40,12 +40,14 @@ fn dependencies_point_one_way() {
     let mut findings = Vec::new();
     for (package, named) in &packages {
         let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| name == package) else {
-            findings.push(format!("{package}/Cargo.toml: a new crate; give it a place in tests/architecture/layers.rs"));
+            findings
+                .push(format!("{package}/Cargo.toml: a new crate; give it a place in tests/architecture/layers.rs"));
             continue;
         };
         let members = named.iter().filter(|name| MAY_NAME.iter().any(|(member, _)| member == name));
         for wrong in members.filter(|name| !allowed.contains(&name.as_str())) {
-            findings.push(format!("{package}/Cargo.toml: {package} must not depend on {wrong}; move what both need down"));
+            findings
+                .push(format!("{package}/Cargo.toml: {package} must not depend on {wrong}; move what both need down"));
         }
     }
     none_found("The layers are bus-schema <- writers, projectors <- workers, api <- ops <- tests:", findings);

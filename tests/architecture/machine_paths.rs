@@ -29,7 +29,9 @@ fn no_paths_or_hosts_of_one_machine() {
             let place = format!("{}:{line}", source.path);
             let scratch_comment = text.contains("//") && text.contains("temp");
             if let Some(folder) = FOLDERS.iter().find(|folder| names_folder(text, folder) && !scratch_comment) {
-                findings.push(format!("{place}: {folder} exists on one machine only; take a temporary folder or a setting"));
+                findings.push(format!(
+                    "{place}: {folder} exists on one machine only; take a temporary folder or a setting"
+                ));
             }
             if let Some(host) = HOSTS.iter().find(|host| text.contains(**host)) {
                 findings.push(format!("{place}: {host}; registries are configured outside the project"));

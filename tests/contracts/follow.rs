@@ -33,13 +33,17 @@ async fn follows_from_the_middle_with_filters() {
     fill(&world, &one, 300, "x").await;
     let middle = fill(&world, &two, 300, "x").await;
     world.bus.publish(message(&subject(&world, "three"), Some(0))).await.expect("stored");
-    let all = take(&world, &mut world.bus.follow(Family::Events, 290, vec![]).await.expect("follows"), 290, 312, 10).await;
+    let all =
+        take(&world, &mut world.bus.follow(Family::Events, 290, vec![]).await.expect("follows"), 290, 312, 10).await;
     assert_eq!(all, (290..=middle + 1).collect::<Vec<_>>(), "every event from the position on, in order");
     let filters = vec![two.clone(), format!("ev.{}.{}.crm.>", world.cell(), world.tenant)];
     let mut follow = world.bus.follow(Family::Events, 290, filters).await.expect("follows");
     let filtered = take(&world, &mut follow, 290, 300, 10).await;
     assert_eq!(filtered, (301..=600).collect::<Vec<_>>());
-    assert!(follow.next_batch(10, Duration::from_millis(100)).await.expect("waits").is_empty(), "no event is an empty batch");
+    assert!(
+        follow.next_batch(10, Duration::from_millis(100)).await.expect("waits").is_empty(),
+        "no event is an empty batch"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,12 +108,14 @@ async fn what_was_written_is_read_by_its_position_in_pages() {
         let listed = projector.newest(&world, limit).await;
         assert_eq!(listed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids, "pages of {limit}");
     }
-    let record = projector.views.record::<Contacts>(&world.tenant, ids[22 - 3]).await.expect("readable").expect("there");
+    let record =
+        projector.views.record::<Contacts>(&world.tenant, ids[22 - 3]).await.expect("readable").expect("there");
     assert_eq!(record.revision, changed);
     let keys = Contacts::keys_of(&record);
     let ring = world.keys.load(&world.tenant, &keys).await.expect("loaded");
     assert_eq!(record.row.reveal(&ring).expect("known").first_name.as_deref(), Some("Ada"));
-    let gone = projector.views.record::<Contacts>(&world.tenant, ids[22 - 4]).await.expect("readable").expect("a trace");
+    let gone =
+        projector.views.record::<Contacts>(&world.tenant, ids[22 - 4]).await.expect("readable").expect("a trace");
     assert!(gone.row.details.is_none(), "nothing personal is left of an erased contact");
     projector.kill();
 }
@@ -159,7 +161,13 @@ async fn a_generation_is_built_switched_and_retired_while_writes_go_on() {
     // A build that is given up, then another one: it must not be mistaken for the first.
     let given_up = projector.build("contacts").await.expect("a build begins");
     views.retire(&given_up.to_string()).await.expect("given up");
-    let left = views.store().tables().await.expect("readable").into_iter().filter(|table| table.generation() == given_up.to_string());
+    let left = views
+        .store()
+        .tables()
+        .await
+        .expect("readable")
+        .into_iter()
+        .filter(|table| table.generation() == given_up.to_string());
     assert_eq!(left.count(), 0, "a batch under way does not bring its tables back");
     let second = projector.build("contacts").await.expect("a build begins");
     eventually("the new generation has caught up", 20, async || views.switch("contacts").await.is_ok()).await;
@@ -216,7 +224,12 @@ async fn garbage(world: &World) -> u64 {
     };
     let subject = Subject::event(world.cell(), &world.tenant, address).to_string();
     let body = vec![0xc1, 0xff, 0x00].into();
-    world.bus.publish(Outgoing { subject, envelope: Some(envelope), body, expect: Some(0) }).await.expect("stored").last_seq
+    world
+        .bus
+        .publish(Outgoing { subject, envelope: Some(envelope), body, expect: Some(0) })
+        .await
+        .expect("stored")
+        .last_seq
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,8 @@ use writers::crm::contact::ContactCommand;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn found(search: &Search, world: &World, text: &str) -> Vec<String> {
-    let query = Query { text: Some(text.into()), collections: vec!["contacts".into()], ..Query::new(world.tenant.as_str()) };
+    let query =
+        Query { text: Some(text.into()), collections: vec!["contacts".into()], ..Query::new(world.tenant.as_str()) };
     search.index().search(query).await.expect("answers").ids.into_iter().map(|hit| hit.id).collect()
 }
 
@@ -36,17 +37,22 @@ async fn contacts_are_found_until_they_are_erased() {
     let (rows, files) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let projector = Projector::start(rows.path(), &world.options, projections()).await;
     let index = SearchIndex::open(files.path(), Options::default()).await.expect("opens");
-    let search =
-        Search::start(index, projector.views.clone(), world.keys.clone(), world.bus.clone(), search_sources());
+    let search = Search::start(index, projector.views.clone(), world.keys.clone(), world.bus.clone(), search_sources());
     let (ada, _) = world.create("ada@x.org").await;
     let (bob, _) = world.create("bob@x.org").await;
     let edit = |name: &str| {
         let name = name.to_owned();
-        move |details: ContactDetails| ContactDetails { last_name: Some(name.clone()), notes: Some("likes tea".into()), ..details }
+        move |details: ContactDetails| ContactDetails {
+            last_name: Some(name.clone()),
+            notes: Some("likes tea".into()),
+            ..details
+        }
     };
     let change = async |id, name: &str| {
         let meta = writers::Meta::system("test", bus_schema::CommandId::random());
-        writers::crm::contact::change(&world.writer, &world.tenant, id, &meta, None, edit(name)).await.expect("changed");
+        writers::crm::contact::change(&world.writer, &world.tenant, id, &meta, None, edit(name))
+            .await
+            .expect("changed");
     };
     change(ada, "Quixotrin").await;
     change(bob, "Zanzibarov").await;

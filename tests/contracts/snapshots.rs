@@ -1,13 +1,13 @@
 //! Snapshots over a real log, with an aggregate that grows long.
 
 use crate::support::World;
+use crate::support::eventually;
 use bus_schema::{
     CommandId,
     crm::contact::{ContactEvent, ContactTagged},
     ids::random_uuid,
 };
 use serde::{Deserialize, Serialize};
-use crate::support::eventually;
 use writers::{Ctx, Decider, Decision, Meta, Writer, crm::contact::ContactRejection};
 
 /// Counts; over the events of contacts, because it needs some that exist.

@@ -32,14 +32,16 @@ fn key() -> SealingKey {
 }
 
 fn sealed() -> Sealed<ContactDetails> {
-    let details = ContactDetails { email: "ada@x.org".into(), city: Some("London".into()), ..ContactDetails::default() };
+    let details =
+        ContactDetails { email: "ada@x.org".into(), city: Some("London".into()), ..ContactDetails::default() };
     Sealed::seal(&key(), "fuzz", &details).expect("seals")
 }
 
 /// Bodies of stored events: the goldens, once there are some, and a few made here.
 fn bodies() -> Vec<Vec<u8>> {
-    use bus_schema::crm::contact::{ContactCreated, ContactTagged, ConsentWithdrawn};
-    let created = ContactCreated { details: sealed(), home: Uuid::from_u128(1), tags: vec!["vip".into()], import: None };
+    use bus_schema::crm::contact::{ConsentWithdrawn, ContactCreated, ContactTagged};
+    let created =
+        ContactCreated { details: sealed(), home: Uuid::from_u128(1), tags: vec!["vip".into()], import: None };
     let withdrawn = ConsentWithdrawn { purpose: Purpose::Marketing, source: "link".into() };
     let mut bodies = vec![
         codec::encode(&created).expect("encodes"),
@@ -68,7 +70,9 @@ fn event_bodies() {
     let kinds: Vec<_> = AGGREGATES
         .iter()
         .flat_map(|spec| spec.kinds.iter().map(move |kind| (spec, kind)))
-        .flat_map(|(spec, kind)| kind.older.iter().copied().chain([kind.schema]).map(move |schema| (spec, kind.kind, schema)))
+        .flat_map(|(spec, kind)| {
+            kind.older.iter().copied().chain([kind.schema]).map(move |schema| (spec, kind.kind, schema))
+        })
         .collect();
     let mut turn = 0;
     run("event bodies", &corpus, PACK, |body| {
@@ -106,14 +110,17 @@ fn envelopes() {
         trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     };
     let text: String = envelope.headers().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    let words: [&[u8]; 8] = [b"\n", b"=", b"Ev-At=", b"-9223372036854775808", b"65536", b"+1", b"account:", "ä".as_bytes()];
+    let words: [&[u8]; 8] =
+        [b"\n", b"=", b"Ev-At=", b"-9223372036854775808", b"65536", b"+1", b"account:", "ä".as_bytes()];
     run("envelopes", &[text.as_bytes()], &words, |input| {
         let text = String::from_utf8_lossy(input);
         let headers: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
         let get = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let Ok(envelope) = Envelope::from_headers(get) else { return false };
         let again = envelope.headers();
-        let back = Envelope::from_headers(|name| again.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()));
+        let back = Envelope::from_headers(|name| {
+            again.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        });
         assert_eq!(back.as_ref(), Ok(&envelope));
         _ = envelope.at.to_string();
         true

@@ -2,7 +2,8 @@
 
 use super::mutate::run;
 use api::http::{
-    body, bracket, correlation::Correlation,
+    body, bracket,
+    correlation::Correlation,
     etag::{IfMatch, IfNoneMatch},
     filter,
     idempotency::IdempotencyKey,
@@ -38,14 +39,53 @@ const SPEC: ListSpec = ListSpec {
 const VARIABLES: Variables<'static> = Variables { now: 1_700_000_000_000_000, current_user: Some("u") };
 
 const QUERY_WORDS: &[&[u8]] = &[
-    b"filter[", b"]", b"[_eq]", b"[_between]", b"[_in]", b"[_or][0]", b"[_and][999999999999]", b"[_not]", b"&", b"=", b",",
-    b"%", b"%00", b"%ff", b"%5B", b"+", b"$NOW", b"$NOW(-7 days)", b"$NOW(-9999999999999999999 years)", b"$CURRENT_USER",
-    b"sort=", b"limit=", b"after=", b"fields=", b"-9223372036854775808", b"0000-00-00",
+    b"filter[",
+    b"]",
+    b"[_eq]",
+    b"[_between]",
+    b"[_in]",
+    b"[_or][0]",
+    b"[_and][999999999999]",
+    b"[_not]",
+    b"&",
+    b"=",
+    b",",
+    b"%",
+    b"%00",
+    b"%ff",
+    b"%5B",
+    b"+",
+    b"$NOW",
+    b"$NOW(-7 days)",
+    b"$NOW(-9999999999999999999 years)",
+    b"$CURRENT_USER",
+    b"sort=",
+    b"limit=",
+    b"after=",
+    b"fields=",
+    b"-9223372036854775808",
+    b"0000-00-00",
 ];
 
 const JSON_WORDS: &[&[u8]] = &[
-    b"{", b"}", b"[", b"]", b"\"", b":", b",", b"\"_and\":[", b"\"_or\":", b"\"_eq\":", b"\\ud800", b"\\u0000", b"1e400",
-    b"-0", b"null", b"\xef\xbb\xbf", b"99999999999999999999", b"\"a\":1,\"a\":2",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b":",
+    b",",
+    b"\"_and\":[",
+    b"\"_or\":",
+    b"\"_eq\":",
+    b"\\ud800",
+    b"\\u0000",
+    b"1e400",
+    b"-0",
+    b"null",
+    b"\xef\xbb\xbf",
+    b"99999999999999999999",
+    b"\"a\":1,\"a\":2",
 ];
 
 #[test]
@@ -87,7 +127,8 @@ struct Body {
 
 #[test]
 fn bodies() {
-    let corpus: [&[u8]; 2] = [br#"{"name":"a","tags":["b"],"inner":{"name":"c"}}"#, br#"{"name":"a","b":[[[{"c":null}]]]}"#];
+    let corpus: [&[u8]; 2] =
+        [br#"{"name":"a","tags":["b"],"inner":{"name":"c"}}"#, br#"{"name":"a","b":[[[{"c":null}]]]}"#];
     let words: Vec<&[u8]> = JSON_WORDS.iter().copied().chain([&b"{\"name\":\"\",\"inner\":"[..]]).collect();
     run("bodies", &corpus, &words, |input| {
         let strict = strict_json::check(input, strict_json::MAX_DEPTH).is_ok();

@@ -34,7 +34,8 @@ fn setting(name: &str) -> u64 {
 /// accepted ones join the corpus.
 pub(super) fn run(name: &str, corpus: &[&[u8]], words: &[&[u8]], mut target: impl FnMut(&[u8]) -> bool) {
     let seed = setting("MILLRACE_FUZZ_SEED");
-    let mut dice = Dice(name.bytes().fold(seed.max(1), |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into())) | 1);
+    let mut dice =
+        Dice(name.bytes().fold(seed.max(1), |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into())) | 1);
     let mut corpus: Vec<Vec<u8>> = corpus.iter().map(|input| input.to_vec()).collect();
     corpus.push(Vec::new());
     let end = Instant::now() + Duration::from_secs(setting("MILLRACE_FUZZ_SECONDS"));
@@ -49,7 +50,12 @@ pub(super) fn run(name: &str, corpus: &[&[u8]], words: &[&[u8]], mut target: imp
         let outcome = catch_unwind(AssertUnwindSafe(|| target(&input)));
         let shown = || String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
         let Ok(taken) = outcome else {
-            panic!("{name} panicked on {} bytes (seed {seed}): {:02x?}\n{}", input.len(), &input[..input.len().min(400)], shown());
+            panic!(
+                "{name} panicked on {} bytes (seed {seed}): {:02x?}\n{}",
+                input.len(),
+                &input[..input.len().min(400)],
+                shown()
+            );
         };
         assert!(started.elapsed() < SLOW, "{name} took {:?} for {} bytes: {}", started.elapsed(), input.len(), shown());
         executions += 1;

@@ -3,8 +3,22 @@
 use super::mutate::run;
 use bus_schema::{Actor, Cell, Micros, Money, Subject, TenantId, ids::random_uuid};
 
-const WORDS: &[&[u8]] =
-    &[b".", b"*", b">", b" ", b"ev", b"fx", b"..", b"\r\n", b"\0", "ä".as_bytes(), b"$JS", b"account:", b"system:", b"-"];
+const WORDS: &[&[u8]] = &[
+    b".",
+    b"*",
+    b">",
+    b" ",
+    b"ev",
+    b"fx",
+    b"..",
+    b"\r\n",
+    b"\0",
+    "ä".as_bytes(),
+    b"$JS",
+    b"account:",
+    b"system:",
+    b"-",
+];
 
 #[test]
 fn subjects() {
@@ -43,7 +57,8 @@ fn times_and_money() {
     let words: [&[u8]; 5] = [b"T", b"+25:00", b"9999", b"EUR", b"\"minor\""];
     run("times and money", &corpus, &words, |input| {
         let text = String::from_utf8_lossy(input);
-        let time = Micros::parse(&text).inspect(|time| _ = (time.to_string(), time.date(), time.plus_seconds(i64::MAX)));
+        let time =
+            Micros::parse(&text).inspect(|time| _ = (time.to_string(), time.date(), time.plus_seconds(i64::MAX)));
         time.is_some() || serde_json::from_str::<Money>(&text).is_ok()
     });
 }

@@ -11,7 +11,8 @@ use std::{
 
 /// Runs the server and kills it when its standard input ends, which the death of this process brings about too. The
 /// folder of the shared server, which nobody else can remove, goes with it.
-const WATCH: &str = r#""$1" -c "$2" >>"$3" 2>&1 & cat >/dev/null; kill -9 $!; wait $! 2>/dev/null; [ -z "$4" ] || rm -rf "$4""#;
+const WATCH: &str =
+    r#""$1" -c "$2" >>"$3" 2>&1 & cat >/dev/null; kill -9 $!; wait $! 2>/dev/null; [ -z "$4" ] || rm -rf "$4""#;
 
 pub(crate) struct Server {
     dir: PathBuf,

@@ -88,7 +88,8 @@ impl Follow {
         batch: &mut Vec<Followed>,
         next: Option<Result<async_nats::jetstream::Message, E>>,
     ) -> Result<(), ReadError> {
-        let closed = || ReadError::Unreachable(format!("the reader of {} was closed", self.family.stream(self.bus.cell())));
+        let closed =
+            || ReadError::Unreachable(format!("the reader of {} was closed", self.family.stream(self.bus.cell())));
         let message = next.ok_or_else(closed)?.map_err(|error| ReadError::Unreachable(error.to_string()))?;
         let seq = message.info().map_err(|_| ReadError::Unreadable)?.stream_sequence;
         // What was given out already comes again when the client library makes a new consumer by itself.

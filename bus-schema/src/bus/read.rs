@@ -114,8 +114,12 @@ impl Bus {
                 let answer = self.direct_get(stream, &json!({ "multi_last": missing })).await?;
                 let cut = answer.pending > 0 && !answer.messages.is_empty();
                 if cut {
-                    let found: HashSet<String> =
-                        answer.messages.iter().filter_map(message::direct_position).map(|(subject, _)| subject).collect();
+                    let found: HashSet<String> = answer
+                        .messages
+                        .iter()
+                        .filter_map(message::direct_position)
+                        .map(|(subject, _)| subject)
+                        .collect();
                     missing.retain(|subject| !found.contains(subject));
                 }
                 messages.extend(answer.messages);
