@@ -16,6 +16,7 @@ pub mod health;
 pub mod history;
 pub mod http;
 pub mod listing;
+pub mod replays;
 pub mod resource;
 pub mod router;
 pub mod search;
