@@ -16,9 +16,11 @@ pub mod health;
 pub mod history;
 pub mod http;
 pub mod listing;
+pub mod replays;
 pub mod resource;
 pub mod router;
 pub mod search;
+pub mod site;
 
 pub use app::App;
 pub use router::router;

@@ -6,7 +6,9 @@ use crate::{
     crm::{self, contacts::ContactResource},
     describe,
     docs::{self, ProblemCatalog},
-    feed, health, resource,
+    feed, health,
+    replays::{self, Replayable},
+    resource,
     search::{self, Findable},
 };
 use axum::Router;
@@ -24,6 +26,10 @@ macro_rules! resources {
             vec![ $( Findable::of::<$resource>() ),+ ]
         }
 
+        fn replayable() -> Vec<Replayable> {
+            vec![ $( Replayable::of::<$resource>() ),+ ]
+        }
+
         fn describe_reads(openapi: &mut OpenApi) {
             $( describe::resource::<$resource>(openapi); )+
         }
@@ -34,7 +40,7 @@ resources![ContactResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(crm::contacts::routes())
+    OpenApiRouter::new().merge(crm::contacts::routes()).merge(replays::commands())
 }
 
 /// The description of the whole API.
@@ -53,6 +59,7 @@ pub fn router(app: App) -> Router {
         .merge(commands)
         .merge(reads())
         .merge(search::routes(findable()))
+        .merge(replays::routes(replayable()))
         .merge(feed::routes())
         .merge(admin::routes())
         .merge(health::routes())
