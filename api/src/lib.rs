@@ -16,9 +16,11 @@ pub mod health;
 pub mod history;
 pub mod http;
 pub mod listing;
+pub mod money;
 pub mod resource;
 pub mod router;
 pub mod search;
+pub mod shop;
 
 pub use app::App;
 pub use router::router;

@@ -8,6 +8,7 @@ use crate::{
     docs::{self, ProblemCatalog},
     feed, health, resource,
     search::{self, Findable},
+    shop::{self, orders::OrderResource, products::ProductResource},
 };
 use axum::Router;
 use utoipa::openapi::OpenApi;
@@ -30,11 +31,14 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource];
+resources![ContactResource, OrderResource, ProductResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(crm::contacts::routes())
+    OpenApiRouter::new()
+        .merge(crm::contacts::routes())
+        .merge(shop::orders::routes())
+        .merge(shop::products::routes())
 }
 
 /// The description of the whole API.

@@ -8,6 +8,8 @@ pub mod backend;
 pub mod catalog;
 pub mod crm;
 pub mod generation;
+#[cfg(test)]
+mod harness;
 pub mod lane;
 pub mod listing;
 pub mod projection;
@@ -15,6 +17,7 @@ pub mod read_store;
 pub mod record_view;
 pub mod search;
 pub mod search_lane;
+pub mod shop;
 pub mod sort_key;
 pub mod views;
 
