@@ -6,7 +6,9 @@ use crate::{
     crm::{self, contacts::ContactResource},
     describe,
     docs::{self, ProblemCatalog},
-    feed, health, resource,
+    feed, health,
+    replays::{self, Replayable},
+    resource,
     search::{self, Findable},
     shop::{self, orders::OrderResource, products::ProductResource},
 };
@@ -25,6 +27,10 @@ macro_rules! resources {
             vec![ $( Findable::of::<$resource>() ),+ ]
         }
 
+        fn replayable() -> Vec<Replayable> {
+            vec![ $( Replayable::of::<$resource>() ),+ ]
+        }
+
         fn describe_reads(openapi: &mut OpenApi) {
             $( describe::resource::<$resource>(openapi); )+
         }
@@ -39,6 +45,7 @@ fn commands() -> OpenApiRouter<App> {
         .merge(crm::contacts::routes())
         .merge(shop::orders::routes())
         .merge(shop::products::routes())
+        .merge(replays::commands())
 }
 
 /// The description of the whole API.
@@ -57,6 +64,7 @@ pub fn router(app: App) -> Router {
         .merge(commands)
         .merge(reads())
         .merge(search::routes(findable()))
+        .merge(replays::routes(replayable()))
         .merge(feed::routes())
         .merge(admin::routes())
         .merge(health::routes())

@@ -15,6 +15,7 @@ pub mod listing;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;
+pub mod replay;
 pub mod search;
 pub mod search_lane;
 pub mod shop;

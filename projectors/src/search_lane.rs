@@ -176,7 +176,8 @@ impl SearchLane {
         let mut source =
             self.bus.follow(Family::Events, start + 1, Vec::new()).await.map_err(|error| error.to_string())?;
         let mut pending: Option<Pending> = None;
-        let mut unpurged = false;
+        // A process that stopped may have left something to squeeze out; it costs little when there is nothing.
+        let mut unpurged = true;
         let mut purged = Instant::now();
         loop {
             let patience = if pending.is_some() { Duration::from_millis(40) } else { PATIENCE };

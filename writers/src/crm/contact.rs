@@ -130,6 +130,16 @@ impl Contact {
         self.guest
     }
 
+    /// Who has the address whose home this is, seen from the id of this home.
+    pub fn holder(&self, home: Uuid) -> Option<Uuid> {
+        self.guest.or_else(|| self.address_held(home).then_some(home))
+    }
+
+    /// The tags, in order; none when nobody lives here.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.person.iter().flat_map(|person| person.tags.iter().map(String::as_str))
+    }
+
     pub fn is_erased(&self) -> bool {
         self.erased
     }

@@ -1,0 +1,3 @@
+//! Work for the customers of a tenant.
+
+pub mod contact_import;
