@@ -10,6 +10,7 @@ use crate::{
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
+    shop::{self, orders::OrderResource, products::ProductResource},
 };
 use axum::Router;
 use utoipa::openapi::OpenApi;
@@ -36,11 +37,15 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource];
+resources![ContactResource, OrderResource, ProductResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(crm::contacts::routes()).merge(replays::commands())
+    OpenApiRouter::new()
+        .merge(crm::contacts::routes())
+        .merge(shop::orders::routes())
+        .merge(shop::products::routes())
+        .merge(replays::commands())
 }
 
 /// The description of the whole API.

@@ -5,6 +5,7 @@ use crate::{
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
+    shop,
 };
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts];
+record_views![crm::contacts::Contacts, shop::orders::Orders, shop::products::Products];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {

@@ -8,6 +8,8 @@ pub mod backend;
 pub mod catalog;
 pub mod crm;
 pub mod generation;
+#[cfg(test)]
+mod harness;
 pub mod lane;
 pub mod listing;
 pub mod projection;
@@ -16,6 +18,7 @@ pub mod record_view;
 pub mod replay;
 pub mod search;
 pub mod search_lane;
+pub mod shop;
 pub mod sort_key;
 pub mod views;
 
