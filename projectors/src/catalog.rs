@@ -1,6 +1,8 @@
 //! Every view of the platform, one line each.
 
 use crate::{
+    analytics::visits::Visits,
+    cms::{self, routes::Routes},
     crm,
     projection::Projection,
     record_view::RecordProjection,
@@ -21,9 +23,10 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts];
+record_views![crm::contacts::Contacts, cms::pages::Pages];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    record_projections()
+    let others: [Arc<dyn Projection>; 2] = [Arc::new(Routes), Arc::new(Visits)];
+    record_projections().into_iter().chain(others).collect()
 }
