@@ -4,8 +4,10 @@
 //! [`lane`] follows the log for a group of views and writes rows and checkpoints together through the [`read_store`].
 //! [`views`] is what the API asks.
 
+pub mod analytics;
 pub mod backend;
 pub mod catalog;
+pub mod cms;
 pub mod crm;
 pub mod generation;
 #[cfg(test)]
