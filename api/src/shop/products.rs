@@ -159,8 +159,7 @@ async fn create(State(app): State<App>, command: Command<NewProduct>) -> Result<
     let (tenant, price) = (&command.caller.tenant, price.money("/price")?);
     check_course(&app, tenant, course).await?;
     let details = ProductDetails { name, description, tags, course };
-    let (id, receipt) =
-        product::create(&app.writer, tenant, &command.meta, sku, details, price, on_hand).await?;
+    let (id, receipt) = product::create(&app.writer, tenant, &command.meta, sku, details, price, on_hand).await?;
     Ok(app.created("products", id, &receipt))
 }
 

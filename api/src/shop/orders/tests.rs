@@ -1,9 +1,6 @@
 use super::*;
 use crate::resource::missing_from_search;
-use bus_schema::{
-    Currency, KeyId, Micros, Sealed, SealingKey,
-    shop::order::OrderProgress,
-};
+use bus_schema::{Currency, KeyId, Micros, Sealed, SealingKey, shop::order::OrderProgress};
 use projectors::shop::orders::{Payment, Refund};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
