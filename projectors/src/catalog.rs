@@ -7,6 +7,7 @@ use crate::{
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
+    shop,
 };
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts, cms::pages::Pages];
+record_views![cms::pages::Pages, crm::contacts::Contacts, shop::orders::Orders, shop::products::Products];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {

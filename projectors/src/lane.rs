@@ -87,7 +87,12 @@ impl Lane {
         let items = items(batch);
         let mut write = WriteBatch::default();
         let mut advanced = Vec::new();
-        for slot in self.slots.iter().filter(|slot| slot.is_running()) {
+        let mut under_way = Vec::new();
+        for slot in self.slots.iter() {
+            under_way.push(slot.written().await);
+            if !slot.is_running() {
+                continue;
+            }
             let outcome = batch::apply(&self.store, slot, &items).await.map_err(|error| error.to_string())?;
             write.ops.extend(outcome.ops);
             write.marks.push(Mark {
@@ -101,6 +106,7 @@ impl Lane {
         for (slot, progress) in advanced {
             slot.advance(progress);
         }
+        drop(under_way);
         Ok(())
     }
 }

@@ -10,13 +10,17 @@ pub mod catalog;
 pub mod cms;
 pub mod crm;
 pub mod generation;
+#[cfg(test)]
+mod harness;
 pub mod lane;
 pub mod listing;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;
+pub mod replay;
 pub mod search;
 pub mod search_lane;
+pub mod shop;
 pub mod sort_key;
 pub mod views;
 

@@ -1,7 +1,7 @@
 //! Reading the log without a consumer: batched direct get.
 
 use super::{
-    Bus,
+    ANSWER, Bus,
     message::{self, MalformedMessage},
     streams::latest_stream,
 };
@@ -10,7 +10,7 @@ use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Messages asked for at once; the server sends them as one stream of replies.
 const BATCH: usize = 512;
@@ -23,18 +23,19 @@ impl Bus {
         let mut events = Vec::new();
         let mut from = after + 1;
         loop {
-            let batch = self.read_filtered(family, subject, from, BATCH).await?;
+            let (batch, pending) = self.read_next(family, subject, from, BATCH).await?;
             let Some(last) = batch.last() else { return Ok(events) };
             from = last.seq + 1;
-            let ended = batch.len() < BATCH;
             events.extend(batch);
-            if ended {
+            if pending == 0 {
                 return Ok(events);
             }
         }
     }
 
-    /// Up to `limit` events (at most 1,000) from a position on whose subject matches a filter (wildcards allowed).
+    /// Up to `limit` events (at most 1,000) from a position on whose subject matches a filter (wildcards allowed). Fewer
+    /// may come although more are there, because the server bounds an answer by its bytes too; only no event at all says
+    /// that none is left.
     pub async fn read_filtered(
         &self,
         family: Family,
@@ -42,10 +43,23 @@ impl Bus {
         from: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, ReadError> {
+        Ok(self.read_next(family, filter, from, limit).await?.0)
+    }
+
+    /// As [`Self::read_filtered`], with how many matching events follow.
+    async fn read_next(
+        &self,
+        family: Family,
+        filter: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<StoredEvent>, u64), ReadError> {
         let stream = family.stream(self.cell());
-        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000) });
-        let messages = self.direct_get(&stream, &request).await?;
-        messages.iter().map(|message| stored(&stream, message)).collect()
+        let request =
+            json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000), "max_bytes": ANSWER });
+        let answer = self.direct_get(&stream, &request).await?;
+        let events = answer.messages.iter().map(|message| stored(&stream, message)).collect::<Result<_, _>>()?;
+        Ok((events, answer.pending))
     }
 
     /// The position of the last event of each subject; a subject that has none is absent.
@@ -96,13 +110,30 @@ impl Bus {
     async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
         let mut messages = Vec::with_capacity(subjects.len());
         for chunk in subjects.chunks(MAX_SUBJECTS) {
-            messages.extend(self.direct_get(stream, &json!({ "multi_last": chunk })).await?);
+            let mut missing = chunk.to_vec();
+            loop {
+                let answer = self.direct_get(stream, &json!({ "multi_last": missing, "max_bytes": ANSWER })).await?;
+                let cut = answer.pending > 0 && !answer.messages.is_empty();
+                if cut {
+                    let found: HashSet<String> = answer
+                        .messages
+                        .iter()
+                        .filter_map(message::direct_position)
+                        .map(|(subject, _)| subject)
+                        .collect();
+                    missing.retain(|subject| !found.contains(subject));
+                }
+                messages.extend(answer.messages);
+                if !cut {
+                    break;
+                }
+            }
         }
         Ok(messages)
     }
 
     /// Sends one direct get and gathers its replies up to the end mark.
-    async fn direct_get(&self, stream: &str, request: &Value) -> Result<Vec<Message>, ReadError> {
+    async fn direct_get(&self, stream: &str, request: &Value) -> Result<Answer, ReadError> {
         let inbox = self.client().new_inbox();
         let mut replies =
             self.client().subscribe(inbox.clone()).await.map_err(|error| ReadError::Unreachable(error.to_string()))?;
@@ -118,7 +149,7 @@ impl Bus {
                 .ok_or_else(|| ReadError::Unreachable("the connection closed".into()))?;
             match message.status.map(|status| status.as_u16()) {
                 // 204 is the end of a batch, 404 says that nothing matches.
-                Some(204 | 404) => return Ok(messages),
+                Some(204 | 404) => return Ok(Answer { pending: message::pending(&message), messages }),
                 Some(503) => return Err(ReadError::Unreachable(format!("nothing serves the stream {stream}"))),
                 Some(code) if code >= 400 => {
                     let why = message.description.map(|text| text.to_string()).unwrap_or_default();
@@ -128,6 +159,13 @@ impl Bus {
             }
         }
     }
+}
+
+/// What a direct get brought.
+struct Answer {
+    messages: Vec<Message>,
+    /// Messages that match too and were left out, because the answer was long enough.
+    pending: u64,
 }
 
 fn stored(stream: &str, message: &Message) -> Result<StoredEvent, ReadError> {

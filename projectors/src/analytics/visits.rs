@@ -80,7 +80,10 @@ impl Day {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visited<'a> {
     /// One address of a site; the path starts with `/`.
-    Path { site: &'a str, path: &'a str },
+    Path {
+        site: &'a str,
+        path: &'a str,
+    },
     Page(Uuid),
     /// Everything of the tenant.
     Tenant,
@@ -168,7 +171,7 @@ impl Views {
         month: &str,
     ) -> Result<Vec<(String, Day)>, ViewError> {
         let (table, partition) = of.place(month);
-        let scan = Scan::new(self.table(VISITS, table)?, tenant.shared(), partition, 31);
+        let scan = Scan::new(self.serving(VISITS)?.generation().table(table)?, tenant.shared(), partition, 31);
         let rows = self.store().scan(&scan).await?.rows;
         let day = |row: crate::read_store::StoredRow| {
             let date = String::from_utf8_lossy(&row.sort).into_owned();

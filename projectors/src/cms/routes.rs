@@ -167,13 +167,7 @@ impl Projection for Routes {
     }
 }
 
-fn page_event(
-    id: Uuid,
-    event: &PageEvent,
-    seq: u64,
-    at: Micros,
-    rows: &mut Rows<'_>,
-) -> Result<(), ProjectionError> {
+fn page_event(id: Uuid, event: &PageEvent, seq: u64, at: Micros, rows: &mut Rows<'_>) -> Result<(), ProjectionError> {
     let before: Option<LivePage> = decode(rows.get(&live(id)))?;
     // A row from beyond this event: another lane was here already.
     if before.as_ref().is_some_and(|page| page.seq >= seq) {
@@ -237,7 +231,7 @@ impl Views {
     }
 
     fn route_key(&self, of: &TenantId, name: RowName) -> Result<RowKey, ViewError> {
-        let table = self.table(ROUTES, name.table)?;
+        let table = self.serving(ROUTES)?.generation().table(name.table)?;
         Ok(RowKey { table, tenant: of.shared(), partition: name.partition, sort: name.sort })
     }
 

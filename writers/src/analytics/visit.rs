@@ -99,7 +99,13 @@ fn cut(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventStore, backend::memory::MemoryStore, facts::{Fact, Facts}, harness::NOW, writer::Meta};
+    use crate::{
+        EventStore,
+        backend::memory::MemoryStore,
+        facts::{Fact, Facts},
+        harness::NOW,
+        writer::Meta,
+    };
     use bus_schema::{AnyEvent, Cell, CommandId, TenantId, analytics::visit::VisitEvent};
 
     #[test]

@@ -40,11 +40,7 @@ impl Log {
         let command = CommandId(Uuid::from_u128(u128::from(seq)));
         self.events.push(StoredEvent {
             seq,
-            subject: Subject::event(
-                self.views.cell(),
-                &id(tenant),
-                Address::new(E::CONTEXT, E::AGGREGATE, aggregate),
-            ),
+            subject: Subject::event(self.views.cell(), &id(tenant), Address::new(E::CONTEXT, E::AGGREGATE, aggregate)),
             envelope: Envelope {
                 event_id: command.event(0),
                 kind: EventSet::kind(&event).to_owned(),
