@@ -38,7 +38,6 @@ impl From<Money> for MoneyJson {
 
 /// An amount in a request: money, or minor units of the currency that stands beside it.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
-#[schema(untagged)]
 pub enum AmountJson {
     Money(MoneyJson),
     Minor(i64),
