@@ -1,8 +1,9 @@
 //! All endpoints together, and their description.
 
 use crate::{
-    admin,
+    admin, analytics,
     app::App,
+    cms::{self, pages::PageResource},
     crm::{self, contacts::ContactResource},
     describe,
     docs::{self, ProblemCatalog},
@@ -37,11 +38,13 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource, OrderResource, ProductResource];
+resources![ContactResource, OrderResource, PageResource, ProductResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(analytics::visits::routes())
+        .merge(cms::pages::routes())
         .merge(crm::contacts::routes())
         .merge(shop::orders::routes())
         .merge(shop::products::routes())
