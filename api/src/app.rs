@@ -1,6 +1,9 @@
 //! What every handler has at hand.
 
-use crate::http::{idempotency::Running, metrics::Registry};
+use crate::{
+    crm::imports::desk::ImportDesk,
+    http::{idempotency::Running, metrics::Registry},
+};
 use bus_schema::{Cell, bus::Bus, keys::KeyDirectory, time::Clock};
 use projectors::{Views, search_lane::Search};
 use std::{ops::Deref, sync::Arc};
@@ -22,6 +25,7 @@ pub struct Parts {
     pub clock: Clock,
     pub sign_in: SignIn,
     pub registry: Registry,
+    pub imports: Arc<dyn ImportDesk>,
 }
 
 /// Shared state of the API. Cheap to clone.

@@ -3,7 +3,7 @@
 use crate::{
     admin,
     app::App,
-    crm::{self, contacts::ContactResource},
+    crm::{self, contacts::ContactResource, imports::ImportResource},
     describe,
     docs::{self, ProblemCatalog},
     feed, health, resource,
@@ -30,11 +30,11 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource];
+resources![ContactResource, ImportResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(crm::contacts::routes())
+    OpenApiRouter::new().merge(crm::contacts::routes()).merge(crm::imports::routes())
 }
 
 /// The description of the whole API.

@@ -21,7 +21,7 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts];
+record_views![crm::contacts::Contacts, crm::imports::Imports];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {

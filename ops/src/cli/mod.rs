@@ -3,4 +3,5 @@
 pub mod client;
 pub mod doctor;
 pub mod events;
+pub mod import;
 pub mod views;
