@@ -1,6 +1,9 @@
 //! What every handler has at hand.
 
-use crate::http::{idempotency::Running, metrics::Registry};
+use crate::{
+    http::{idempotency::Running, metrics::Registry},
+    replays::Replays,
+};
 use bus_schema::{Cell, bus::Bus, keys::KeyDirectory, time::Clock};
 use projectors::{Views, search_lane::Search};
 use std::{ops::Deref, sync::Arc};
@@ -32,16 +35,21 @@ pub struct Shared {
     parts: Parts,
     pub running: Running,
     pub followers: Arc<Semaphore>,
+    replays: Replays,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
-        Self(Arc::new(Shared { parts, running, followers }))
+        Self(Arc::new(Shared { parts, running, followers, replays: Replays::default() }))
     }
 
     pub fn running(&self) -> &Running {
         &self.0.running
+    }
+
+    pub fn replays(&self) -> &Replays {
+        &self.0.replays
     }
 
     pub fn followers(&self) -> Arc<Semaphore> {

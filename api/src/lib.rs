@@ -16,9 +16,12 @@ pub mod health;
 pub mod history;
 pub mod http;
 pub mod listing;
+pub mod money;
+pub mod replays;
 pub mod resource;
 pub mod router;
 pub mod search;
+pub mod shop;
 pub mod site;
 
 pub use app::App;

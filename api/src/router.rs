@@ -6,8 +6,11 @@ use crate::{
     crm::{self, contacts::ContactResource},
     describe,
     docs::{self, ProblemCatalog},
-    feed, health, resource,
+    feed, health,
+    replays::{self, Replayable},
+    resource,
     search::{self, Findable},
+    shop::{self, orders::OrderResource, products::ProductResource},
 };
 use axum::Router;
 use utoipa::openapi::OpenApi;
@@ -24,17 +27,25 @@ macro_rules! resources {
             vec![ $( Findable::of::<$resource>() ),+ ]
         }
 
+        fn replayable() -> Vec<Replayable> {
+            vec![ $( Replayable::of::<$resource>() ),+ ]
+        }
+
         fn describe_reads(openapi: &mut OpenApi) {
             $( describe::resource::<$resource>(openapi); )+
         }
     };
 }
 
-resources![ContactResource];
+resources![ContactResource, OrderResource, ProductResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(crm::contacts::routes())
+    OpenApiRouter::new()
+        .merge(crm::contacts::routes())
+        .merge(shop::orders::routes())
+        .merge(shop::products::routes())
+        .merge(replays::commands())
 }
 
 /// The description of the whole API.
@@ -53,6 +64,7 @@ pub fn router(app: App) -> Router {
         .merge(commands)
         .merge(reads())
         .merge(search::routes(findable()))
+        .merge(replays::routes(replayable()))
         .merge(feed::routes())
         .merge(admin::routes())
         .merge(health::routes())
