@@ -99,7 +99,9 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
         let (accepted, refused, retried) = books.counts();
         let what = if everything { "platform" } else { "nats-server" };
         let log = log_position(&platform.client()).await;
-        println!("{round:>5}  {what:<11}  {after:>8}  {accepted:>8}  {refused:>7}  {retried:>7}  {recovered:>12}  {log}");
+        println!(
+            "{round:>5}  {what:<11}  {after:>8}  {accepted:>8}  {refused:>7}  {retried:>7}  {recovered:>12}  {log}"
+        );
         assert!(shoppers.len() == SHOPPERS && shoppers.try_join_next().is_none(), "a client gave up");
     }
     stop.cancel();
@@ -113,7 +115,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
     let caught_up = async || {
         let ready = client.get("/readyz").send().await.json();
         let views = ready["views"].as_array().expect("views").iter();
-        let behind = views.filter(|view| view["stage"] == "serving" && !view["view"].as_str().is_some_and(|name| name == "visits"));
+        let behind = views
+            .filter(|view| view["stage"] == "serving" && !view["view"].as_str().is_some_and(|name| name == "visits"));
         behind.map(|view| view["position"].as_u64().unwrap_or(0)).all(|at| at >= position)
             && ready["search_position"].as_u64().is_some_and(|at| at >= position)
     };

@@ -55,9 +55,17 @@ pub(super) fn exactly_once(events: &[Event], books: &Books, since: u64) {
     }
     for (cause, entry) in &entries {
         let found = of_cause.remove(cause).unwrap_or_default();
-        wrong.extend(judge(entry, &found).map(|why| format!("{why}: {} gave {}; in the log: {}", entry.what, entry.answer.text(), describe(&found))));
+        wrong.extend(judge(entry, &found).map(|why| {
+            format!("{why}: {} gave {}; in the log: {}", entry.what, entry.answer.text(), describe(&found))
+        }));
     }
-    assert!(wrong.is_empty(), "{} of {} commands are wrong, among them:\n{}", wrong.len(), entries.len(), wrong[..wrong.len().min(10)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} commands are wrong, among them:\n{}",
+        wrong.len(),
+        entries.len(),
+        wrong[..wrong.len().min(10)].join("\n")
+    );
 }
 
 fn judge(entry: &Entry, found: &[&Event]) -> Option<&'static str> {
@@ -114,7 +122,8 @@ pub(super) fn shop(events: &[Event]) -> (BTreeMap<String, OrderBook>, BTreeMap<S
                 let lines = event.data["lines"].as_array().expect("lines").iter();
                 let line = |line: &Value| Some((line["product"].as_str()?.to_owned(), line["quantity"].as_u64()?));
                 let total = event.data["progress"]["total"].as_i64().expect("a total");
-                let book = OrderBook { lines: lines.filter_map(line).collect(), total, is_open: true, ..OrderBook::default() };
+                let book =
+                    OrderBook { lines: lines.filter_map(line).collect(), total, is_open: true, ..OrderBook::default() };
                 assert!(orders.insert(id, book).is_none(), "an order is placed twice");
             }
             "order.paid" => orders.get_mut(&id).expect("an order").captured += amount(event),
@@ -133,7 +142,9 @@ pub(super) fn shop(events: &[Event]) -> (BTreeMap<String, OrderBook>, BTreeMap<S
                 match kind {
                     "product.stock_reserved" => *reserved += quantity(event),
                     "product.stock_released" => *reserved -= quantity(event),
-                    "product.stock_shipped" => (*on_hand, *reserved) = (*on_hand - quantity(event), *reserved - quantity(event)),
+                    "product.stock_shipped" => {
+                        (*on_hand, *reserved) = (*on_hand - quantity(event), *reserved - quantity(event))
+                    }
                     _ => *on_hand += quantity(event),
                 }
                 let level = &event.data["stock"];

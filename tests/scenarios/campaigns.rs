@@ -18,9 +18,11 @@ async fn a_campaign_is_scheduled_when_it_is_complete() {
     let set = if set.status == 422 { client.put(&at("audience"), &audience).send().await } else { set };
     set.expect(200);
     tell("schedule", when.clone()).await.refused(422, "content_incomplete");
-    let content = json!({"subject": "Spring", "from_name": "Shop", "from_email": "shop@x.example", "html": "<p>Hello</p>"});
+    let content =
+        json!({"subject": "Spring", "from_name": "Shop", "from_email": "shop@x.example", "html": "<p>Hello</p>"});
     client.put(&at("content"), &content).send().await.expect(200);
-    let bad = json!({"subject": "Spring\r\nBcc: all@x.example", "from_name": "S", "from_email": "s@x.example", "html": "x"});
+    let bad =
+        json!({"subject": "Spring\r\nBcc: all@x.example", "from_name": "S", "from_email": "s@x.example", "html": "x"});
     client.put(&at("content"), &bad).send().await.refused(422, "invalid_text");
     tell("schedule", json!({"at": "2020-01-01T00:00:00Z", "time_zone": "UTC"})).await.refused(422, "time_past");
     tell("schedule", json!({"at": when["at"], "time_zone": "Mars/Base"})).await.refused(422, "invalid_time_zone");

@@ -42,16 +42,24 @@ async fn contacts_are_listed_filtered_sorted_counted_and_found() {
     assert_eq!(ids_of(&list(&format!("{of}&filter[first_name][_starts_with]=Gr")).await), [grace]);
     let page = list(&format!("{of}&filter[tags][_eq]=maths&sort=created_at&total=true&facets=country&limit=1")).await;
     assert_eq!((ids_of(&page), page["total"].as_u64()), (vec![ada], Some(2)));
-    let countries: Vec<&str> =
-        page["facets"]["country"].as_array().expect("facets").iter().filter_map(|facet| facet["value"].as_str()).collect();
+    let countries: Vec<&str> = page["facets"]["country"]
+        .as_array()
+        .expect("facets")
+        .iter()
+        .filter_map(|facet| facet["value"].as_str())
+        .collect();
     assert_eq!(countries.len(), 2, "{page}");
     let next = page["next"].as_str().expect("a second page");
     let rest = list(&format!("{of}&filter[tags][_eq]=maths&sort=created_at&limit=1&after={next}")).await;
     assert_eq!(ids_of(&rest), [grace]);
     assert_eq!(ids_of(&list(&format!("{of}&q=edsger")).await), [edsger]);
     let found = client.read(&format!("/v1/search?q={company}&in=contacts")).await.expect(200).json();
-    let mut found: Vec<&str> =
-        found["items"].as_array().expect("items").iter().filter_map(|hit| hit["record"]["first_name"].as_str()).collect();
+    let mut found: Vec<&str> = found["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|hit| hit["record"]["first_name"].as_str())
+        .collect();
     found.sort_unstable();
     assert_eq!(found, ["Ada", "Edsger", "Grace"]);
 }
@@ -79,14 +87,10 @@ async fn a_contact_is_tagged_consents_and_keeps_its_history() {
     assert!(ids_of(&client.read(&consenting).await.expect(200).json()).is_empty());
 
     let history = client.read(&format!("{path}/history")).await.expect(200).json();
-    let kinds: Vec<&str> = history["items"].as_array().expect("items").iter().filter_map(|e| e["kind"].as_str()).collect();
-    let expected = [
-        "contact.created",
-        "contact.tagged",
-        "contact.untagged",
-        "contact.consent_given",
-        "contact.consent_withdrawn",
-    ];
+    let kinds: Vec<&str> =
+        history["items"].as_array().expect("items").iter().filter_map(|e| e["kind"].as_str()).collect();
+    let expected =
+        ["contact.created", "contact.tagged", "contact.untagged", "contact.consent_given", "contact.consent_withdrawn"];
     assert_eq!(kinds, expected, "{history:#}");
     assert_eq!(history["items"][0]["data"]["details"]["first_name"], "Ada", "{history:#}");
     let first = client.read(&format!("{path}/history?limit=2")).await.expect(200).json();
@@ -104,13 +108,20 @@ async fn a_change_names_what_it_saw_and_the_past_stays() {
     assert_eq!(first.header("etag"), Some(format!("\"{revision}\"").as_str()));
     let not_modified = client.get(&path).header("if-none-match", &format!("\"{revision}\"")).send().await;
     assert_eq!(not_modified.status, 304);
-    let changed =
-        client.patch(&path, &json!({"last_name": "Lovelace", "city": null})).if_match(revision).send().await.expect(200);
+    let changed = client
+        .patch(&path, &json!({"last_name": "Lovelace", "city": null}))
+        .if_match(revision)
+        .send()
+        .await
+        .expect(200);
     assert!(changed.revision() > revision);
     let stale = client.patch(&path, &json!({"last_name": "Byron"})).if_match(revision).send().await;
     stale.refused(412, "precondition_failed");
     let now = client.read(&path).await.expect(200).json();
-    assert_eq!((&now["last_name"], &now["city"], &now["first_name"]), (&json!("Lovelace"), &Value::Null, &json!("Ada")));
+    assert_eq!(
+        (&now["last_name"], &now["city"], &now["first_name"]),
+        (&json!("Lovelace"), &Value::Null, &json!("Ada"))
+    );
     assert_eq!(now["revision"], changed.json()["revision"]);
     let position = first.json()["revision"].clone();
     let before = client.read(&format!("{path}?as_of=eu1:{position}")).await.expect(200).json();

@@ -39,9 +39,7 @@ async fn a_learner_completes_a_course() {
     let enrolment = enrol(&client, course, learner).await.expect(201).id();
     enrol(&client, course, learner).await.refused(422, "already_enrolled");
     let path = format!("/v1/enrolments/{enrolment}");
-    let complete = |lesson: &str, body: Value| {
-        client.post(&format!("{path}/lessons/{lesson}/complete"), &body).send()
-    };
+    let complete = |lesson: &str, body: Value| client.post(&format!("{path}/lessons/{lesson}/complete"), &body).send();
     let status = async || client.read(&path).await.expect(200).json()["status"].clone();
     complete(&lessons[0], json!({})).await.expect(200);
     complete(&lessons[0], json!({})).await.expect(200);

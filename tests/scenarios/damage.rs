@@ -78,12 +78,14 @@ async fn a_malformed_event_pauses_its_view_until_it_is_passed_over() {
         let after = make(&client).await;
         eventually("the view stands still", 30, async || readiness(&client).await.0 == 503).await;
         let (_, ready) = readiness(&client).await;
-        let problem = ready["problems"].as_array().expect("problems").iter().filter_map(Value::as_str).collect::<String>();
+        let problem =
+            ready["problems"].as_array().expect("problems").iter().filter_map(Value::as_str).collect::<String>();
         for part in ["contacts", "paused", &seq.to_string(), "millrace views resume contacts"] {
             assert!(problem.contains(part), "`{part}` is missing in {problem}");
         }
         let views = ready["views"].as_array().expect("views");
-        let paused: Vec<&str> = views.iter().filter(|v| v["paused"].is_object()).filter_map(|v| v["view"].as_str()).collect();
+        let paused: Vec<&str> =
+            views.iter().filter(|v| v["paused"].is_object()).filter_map(|v| v["view"].as_str()).collect();
         assert_eq!(paused, ["contacts"], "only the view the event concerns");
         // What was read before is still read; what comes after waits and says so.
         client.get(&before).send().await.expect(200);

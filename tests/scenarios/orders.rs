@@ -81,7 +81,8 @@ async fn an_order_is_placed_paid_shipped_returned_and_refunded() {
     refund(1_550, "re_3").await.expect(200);
     assert_eq!(status(&client, order).await, "refunded");
     let history = client.read(&at("history")).await.expect(200).json();
-    let kinds: Vec<&str> = history["items"].as_array().expect("items").iter().filter_map(|e| e["kind"].as_str()).collect();
+    let kinds: Vec<&str> =
+        history["items"].as_array().expect("items").iter().filter_map(|e| e["kind"].as_str()).collect();
     let expected = ["placed", "paid", "paid", "shipped", "returned", "refunded", "refunded"];
     assert_eq!(kinds, expected.map(|kind| format!("order.{kind}")));
 }
@@ -114,7 +115,11 @@ async fn what_is_not_there_is_not_sold() {
     client.post(&format!("/v1/products/{ink}/retire"), &json!({})).send().await.expect(200);
     place(&client, &[(ink, 1)]).await.expect(422);
     let sku = client.read(&format!("/v1/products/{ink}")).await.expect(200).json()["sku"].clone();
-    client.post("/v1/products", &json!({"sku": sku, "name": "Again", "price": eur(1)})).send().await.refused(422, "sku_taken");
+    client
+        .post("/v1/products", &json!({"sku": sku, "name": "Again", "price": eur(1)}))
+        .send()
+        .await
+        .refused(422, "sku_taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,8 @@ async fn fields_are_checked_and_pointed_at() {
     }
     let consent = json!({"source": "form", "text_version": "1", "given_at": "yesterday"});
     let id = client.make("/v1/contacts", &json!({"email": email})).await;
-    let refused = client.put(&format!("/v1/contacts/{id}/consents/marketing"), &consent).send().await.expect(422).json();
+    let refused =
+        client.put(&format!("/v1/contacts/{id}/consents/marketing"), &consent).send().await.expect(422).json();
     assert!(pointers(&refused).contains(&("/given_at", "invalid_time")), "{refused}");
     let purpose = client.put(&format!("/v1/contacts/{id}/consents/gossip"), &json!({})).send().await;
     assert!(matches!(purpose.status, 400 | 404 | 422), "{}", purpose.text());
@@ -44,7 +45,8 @@ async fn fields_are_checked_and_pointed_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_no_json_are_refused() {
     let client = tenant().await;
-    let post = |media_type: &str, body: Vec<u8>| client.ask(reqwest::Method::POST, "/v1/contacts").body(media_type, body);
+    let post =
+        |media_type: &str, body: Vec<u8>| client.ask(reqwest::Method::POST, "/v1/contacts").body(media_type, body);
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let twice = br#"{"email": "a@x.example", "email": "b@x.example"}"#;
     for broken in [&b"{"[..], b"", b"\xff\xfe", br#"{"email": "a@x.example"} {}"#, deep.as_bytes()] {
@@ -54,7 +56,9 @@ async fn bodies_that_are_no_json_are_refused() {
     }
     post("application/json", b"{".to_vec()).send().await.refused(400, "malformed_json");
     post("application/json", twice.to_vec()).send().await.refused(422, "duplicate_field");
-    for other in ["text/plain", "application/x-www-form-urlencoded", "application/xml", "application/json;charset=latin1"] {
+    for other in
+        ["text/plain", "application/x-www-form-urlencoded", "application/xml", "application/json;charset=latin1"]
+    {
         post(other, b"{}".to_vec()).send().await.refused(415, "unsupported_media_type");
     }
     let huge = format!("{{\"email\": \"{}\"}}", "x".repeat(8 << 20));

@@ -67,7 +67,9 @@ async fn who_sends_too_slowly_is_cut_off() {
         (String::from_utf8_lossy(&said).into_owned(), began.elapsed())
     };
     let (silent, head, body, trickle) = tokio::join!(silent, half_a_head, half_a_body, trickle);
-    for (what, (said, took)) in [("nothing", &silent), ("half a head", &head), ("half a body", &body), ("a trickle", &trickle)] {
+    for (what, (said, took)) in
+        [("nothing", &silent), ("half a head", &head), ("half a body", &body), ("a trickle", &trickle)]
+    {
         println!("who sends {what} is cut off after {took:?}: {:?}", said.lines().next().unwrap_or_default());
         assert!(*took > Duration::from_secs(2), "{what}: cut off too early");
     }

@@ -21,7 +21,10 @@ async fn a_second_start_has_all_data() {
     assert!(!dir.path().join("data/ready.json").exists(), "nothing says that it runs");
 
     let platform = Platform::open(dir.path());
-    assert_eq!((platform.ready.tenant.as_str(), platform.ready.password.as_str()), (tenant.as_str(), password.as_str()));
+    assert_eq!(
+        (platform.ready.tenant.as_str(), platform.ready.password.as_str()),
+        (tenant.as_str(), password.as_str())
+    );
     let again = platform.client();
     let path = format!("/v1/contacts/{id}");
     assert_eq!(again.read(&path).await.expect(200).json()["first_name"], "Ada");

@@ -220,6 +220,7 @@ async fn start(
         content: command.repeatable.then_some(content),
         if_match: None,
         trace: Some(correlation.traceparent()),
+        at: None,
     };
     let plan = ImportPlan {
         label: wanted.label,
