@@ -1,7 +1,7 @@
 //! Every view of the platform, one line each.
 
 use crate::{
-    crm,
+    crm, identity,
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
@@ -21,7 +21,7 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts];
+record_views![crm::contacts::Contacts, identity::accounts::Accounts, identity::api_keys::ApiKeys];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod catalog;
 pub mod crm;
 pub mod generation;
+pub mod identity;
 pub mod lane;
 pub mod listing;
 pub mod projection;
