@@ -3,6 +3,7 @@
 use crate::{
     http::{idempotency::Running, metrics::Registry},
     quotas::{Limits, Quotas},
+    replays::Replays,
 };
 use bus_schema::{Cell, TenantId, bus::Bus, keys::KeyDirectory, time::Clock};
 use projectors::{Views, search_lane::Search};
@@ -44,6 +45,7 @@ pub struct Shared {
     parts: Parts,
     pub running: Running,
     pub followers: Arc<Semaphore>,
+    replays: Replays,
     limits: Limits,
     operator: OnceLock<TenantId>,
 }
@@ -56,7 +58,7 @@ impl App {
     pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
-        Self(Arc::new(Shared { parts, running, followers, limits, operator }))
+        Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
     }
 
     /// Names the tenant whose people operate this installation: in no other tenant does any scope, `*` included, allow
@@ -75,6 +77,10 @@ impl App {
 
     pub fn running(&self) -> &Running {
         &self.0.running
+    }
+
+    pub fn replays(&self) -> &Replays {
+        &self.0.replays
     }
 
     pub fn followers(&self) -> Arc<Semaphore> {

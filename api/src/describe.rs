@@ -134,6 +134,23 @@ pub fn feed(path: &str, summary: &str, id: &str) -> Described {
     Described::new(path, operation).with::<FeedPage>()
 }
 
+/// The records of a replay.
+pub fn replayed_records() -> Described {
+    let query = |name: &str, what: &str| text(name, ParameterIn::Query, what);
+    let operation = OperationBuilder::new()
+        .tag("events")
+        .summary(Some("The records of a replay"))
+        .description(Some("With the `filter[field][_op]=` of the live list of the same collection."))
+        .operation_id(Some("replayed_records"))
+        .parameter(text("id", ParameterIn::Path, "The replay's id (UUID)"))
+        .parameter(query("sort", "As in the live list"))
+        .parameter(query("fields", "Only these fields, separated by commas"))
+        .parameter(parameter("limit", ParameterIn::Query, "1 to 200, 50 when absent", Type::Integer))
+        .response("200", answer(page_of(RefOr::T(Schema::Object(ObjectBuilder::new().build()))), "A page"))
+        .response("404", problem("There is none, or it belongs to another tenant"));
+    Described::new("/v1/replays/{id}/records", operation)
+}
+
 /// One question over several collections.
 pub fn search(collections: &str) -> Described {
     let query = |name: &str, what: &str| text(name, ParameterIn::Query, what);

@@ -17,10 +17,13 @@ pub mod history;
 pub mod http;
 pub mod identity;
 pub mod listing;
+pub mod money;
 pub mod quotas;
+pub mod replays;
 pub mod resource;
 pub mod router;
 pub mod search;
+pub mod shop;
 pub mod site;
 
 pub use app::App;

@@ -114,7 +114,7 @@ pub fn search_query(caller: &Caller, list: &ListQuery, collections: Vec<String>)
     Ok(query)
 }
 
-fn filter(ast: &FilterAst) -> Filter {
+pub(crate) fn filter(ast: &FilterAst) -> Filter {
     match ast {
         FilterAst::All => Filter::All,
         FilterAst::And(all) => Filter::And(all.iter().map(filter).collect()),

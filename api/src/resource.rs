@@ -144,3 +144,17 @@ async fn history_of<R: Resource>(
     app.settle(R::View::NAME, &consistency).await?;
     Ok(history::page::<R::View>(&app, &caller.tenant, id, R::NOUN, &page).await?.into_response())
 }
+
+/// The fields a list may filter, sort or count by of which search knows nothing, for a record that has them all.
+#[cfg(test)]
+pub(crate) fn missing_from_search<R: Resource>(
+    record: &Record<<R::View as RecordView>::Row>,
+    keys: &Keyring,
+) -> Vec<&'static str> {
+    let tenant = TenantId::try_new("acme").expect("a valid name");
+    let doc = R::View::document(&tenant, Uuid::from_u128(1), record, keys).expect("the record can be found");
+    let spec = R::LIST;
+    let named = spec.filterable.iter().map(|(name, _)| *name).chain(spec.sortable.iter().copied());
+    let named = named.chain(spec.facetable.iter().copied());
+    named.filter(|name| doc.fields.iter().all(|(known, _)| known != name)).collect()
+}

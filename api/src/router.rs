@@ -10,8 +10,10 @@ use crate::{
     feed, health,
     http::ratelimit,
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
+    replays::{self, Replayable},
     resource,
     search::{self, Findable},
+    shop::{self, orders::OrderResource, products::ProductResource},
 };
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -28,10 +30,14 @@ macro_rules! resources {
         fn findable() -> Vec<Findable> {
             vec![ $( Findable::of::<$resource>() ),+ ]
         }
+
+        fn replayable() -> Vec<Replayable> {
+            vec![ $( Replayable::of::<$resource>() ),+ ]
+        }
     };
 }
 
-resources![ContactResource, AccountResource, ApiKeyResource];
+resources![ContactResource, OrderResource, ProductResource, AccountResource, ApiKeyResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> Vec<OpenApiRouter<App>> {
@@ -42,6 +48,9 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         identity::accounts::routes(),
         identity::api_keys::routes(),
         identity::tenant::routes(),
+        shop::orders::routes(),
+        shop::products::routes(),
+        replays::routes(replayable()),
     ]
 }
 

@@ -34,6 +34,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Read the log: tail, show, export, replay
     Events(cli::events::EventsArgs),
+    /// Fill the tenant with believable demo data
+    Demo(cli::demo::DemoArgs),
     /// List, build, switch and retire the views
     Views(cli::views::ViewsArgs),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
             Command::Up(args) => up::run(args).await.map_err(cli::client::CliError::from),
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,
+            Command::Demo(args) => cli::demo::run(args).await,
             Command::Views(args) => cli::views::run(args).await,
         };
         match outcome {

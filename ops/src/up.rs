@@ -1,6 +1,7 @@
 //! `millrace up`
 
 use crate::{
+    cli::{client::Client, demo},
     platform::{Platform, StartError},
     ready::{self, Ready},
     setup,
@@ -78,7 +79,15 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
         let failed = |source| StartError::ReadyFile { path: path.display().to_string(), source };
         ready.write(path).map_err(failed)?;
     }
-    greet(&ready, first_start);
+    greet(&ready);
+    if first_start && !args.no_demo {
+        let client = Client::new(&ready.url, &ready.api_key);
+        tokio::spawn(async move {
+            if let Err(error) = demo::fill(client, 1).await {
+                eprintln!("the demo data is not complete: {error}; `millrace demo` goes on");
+            }
+        });
+    }
     _ = serving.await;
     for path in files.iter().flatten() {
         _ = std::fs::remove_file(path);
@@ -86,7 +95,7 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     Ok(())
 }
 
-fn greet(ready: &Ready, _first_start: bool) {
+fn greet(ready: &Ready) {
     let Ready { url, tenant, email, password, api_key, .. } = ready;
     println!(
         "Millrace serves at {url}

@@ -1,10 +1,13 @@
 //! Every view of the platform, one line each.
 
 use crate::{
+    analytics::visits::Visits,
+    cms::{self, routes::Routes},
     crm, identity,
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
+    shop,
 };
 use std::sync::Arc;
 
@@ -21,9 +24,17 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts, identity::accounts::Accounts, identity::api_keys::ApiKeys];
+record_views![
+    cms::pages::Pages,
+    crm::contacts::Contacts,
+    identity::accounts::Accounts,
+    identity::api_keys::ApiKeys,
+    shop::orders::Orders,
+    shop::products::Products,
+];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    record_projections()
+    let others: [Arc<dyn Projection>; 2] = [Arc::new(Routes), Arc::new(Visits)];
+    record_projections().into_iter().chain(others).collect()
 }

@@ -217,7 +217,8 @@ impl SearchLane {
                 }
             };
             upto = Some(event.seq);
-            erased |= event.envelope.kind.ends_with(".erased");
+            // `contact.erased`, `order.buyer_erased`.
+            erased |= event.envelope.kind.ends_with("erased");
             let source = self.sources.iter().position(|source| source.follows(&event.subject.address));
             if let (Some(source), Some(id)) = (source, event.subject.address.uuid()) {
                 touched.entry((source, event.subject.tenant)).or_default().insert(id);

@@ -4,7 +4,7 @@ use crate::{
     generation::{self, Generation, Stage},
     lane::{Lane, Slot, ViewStatus, mark_cell},
     projection::Projection,
-    read_store::{ReadStore, ReadStoreError, ReadStorePort, TableId},
+    read_store::{ReadStore, ReadStoreError, ReadStorePort},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
 use std::{
@@ -29,6 +29,7 @@ impl Views {
     /// Opens the views over a store: each continues its serving generation of the present version, or begins one.
     pub async fn open(cell: Cell, store: ReadStore, projections: Vec<Arc<dyn Projection>>) -> Result<Self, ViewError> {
         let known = generation::load(&store).await?;
+        crate::replay::sweep(&store).await?;
         let mut slots = BTreeMap::new();
         let mut changes = Vec::new();
         for projection in &projections {
@@ -101,8 +102,9 @@ impl Views {
         serving.ok_or_else(|| ViewError::NoView(view.to_owned()))
     }
 
-    pub(crate) fn table(&self, view: &str, table: &'static str) -> Result<TableId, ViewError> {
-        Ok(self.serving(view)?.generation().table(table)?)
+    /// The projection of a view.
+    pub fn projection(&self, view: &str) -> Result<Arc<dyn Projection>, ViewError> {
+        self.0.projections.get(view).cloned().ok_or_else(|| ViewError::NoView(view.to_owned()))
     }
 
     /// Waits until a view has reached a position.

@@ -78,8 +78,24 @@ async fn a_subject_of_large_events_is_read_whole() {
         let event = message_as(CommandId::random().event(0), &at, Some(last), &owner);
         last = world.bus.publish(event).await.expect("stored").last_seq;
     }
-    let read = world.bus.read_subject(Family::Events, &at, 0).await.expect("readable");
-    assert_eq!(read.len(), 90);
+    // Several at once on one connection: the server must not be made to give up on a client that is slow to take it all.
+    let reads = (0..4).map(|_| world.bus.read_subject(Family::Events, &at, 0));
+    for read in futures::future::join_all(reads).await {
+        assert_eq!(read.expect("readable").len(), 90);
+    }
+    // Following them is no different; a lane that writes what it reads is slower still.
+    let follows = (0..4).map(|_| async {
+        let mut follow = world.bus.follow(Family::Events, 1, vec![]).await.expect("follows");
+        let mut seen = Vec::new();
+        while seen.len() < 90 {
+            let batch = follow.next_batch(10, Duration::from_secs(5)).await.expect("readable");
+            assert!(!batch.is_empty(), "nothing more came after {} events", seen.len());
+            seen.extend(batch.into_iter().map(|event| event.expect("an event").seq));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(seen, (1..=90).collect::<Vec<_>>());
+    });
+    futures::future::join_all(follows).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

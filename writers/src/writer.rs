@@ -12,7 +12,7 @@ use crate::{
     store::{EventStore, StoreError},
 };
 use bus_schema::{
-    Actor, Address, Cell, CommandId, Subject, TenantId,
+    Actor, Address, Cell, CommandId, Micros, Subject, TenantId,
     bus::{AppendError, ReadError},
     catalog::Catalogued,
     codec::{DecodeError, EncodeError},
@@ -44,6 +44,8 @@ pub struct Meta {
     pub if_match: Option<u64>,
     /// W3C trace context to hand on.
     pub trace: Option<String>,
+    /// When it happened, for history that is brought in from elsewhere; the clock's now when absent.
+    pub at: Option<Micros>,
 }
 
 impl Meta {
@@ -56,6 +58,7 @@ impl Meta {
             content: None,
             if_match: None,
             trace: None,
+            at: None,
         }
     }
 }

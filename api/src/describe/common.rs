@@ -1,7 +1,7 @@
 //! What all endpoints have in common: title, authentication, the headers of reads and commands, refusals, names.
 
 use super::{parameter, problem, text};
-use crate::http::problem::ProblemDocument;
+use crate::http::{codes::ProblemCode, problem::ProblemDocument};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -34,6 +34,7 @@ pub fn complete(openapi: &mut OpenApi) {
     for (path, item) in &mut openapi.paths.paths {
         for (method, operation) in operations(item) {
             name(operation);
+            explain(operation);
             if path.starts_with("/v1/") {
                 refusals(operation);
                 match method {
@@ -57,6 +58,18 @@ fn name(operation: &mut Operation) {
     let tag = operation.tags.iter().flatten().next().map(|tag| tag.replace('-', "_")).unwrap_or_default();
     if let Some(id) = operation.operation_id.take().filter(|_| !tag.is_empty()) {
         operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+}
+
+/// Every response has a description: 3.1 demands it.
+fn explain(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            let code = ProblemCode::ALL.iter().find(|code| status.parse() == Ok(code.status_number()));
+            let usual = if status.starts_with('2') { "Done" } else { "Refused; `code` says why" };
+            response.description = code.map_or(usual, |code| code.title()).to_owned();
+        }
     }
 }
 

@@ -64,7 +64,7 @@ problem_codes! {
         "Send JSON as application/json in UTF-8; a PATCH may use application/merge-patch+json.";
     ValidationFailed = "validation_failed", 422, "The body has fields that are not acceptable",
         "Each entry of `errors` points to one field by JSON Pointer (RFC 6901) and says what is wrong with it.";
-    Rejected = "rejected", 422, "The current state does not allow this",
+    Rejected = "rejected", 409, "The current state does not allow this",
         "A business rule refused the command; nothing was stored. `errors[0].code` names the rule.";
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request",
         "The key was used before with a different body. Make a new key for a new request.";

@@ -1,7 +1,7 @@
 //! Reading the log without a consumer: batched direct get.
 
 use super::{
-    Bus,
+    ANSWER, Bus,
     message::{self, MalformedMessage},
     streams::latest_stream,
 };
@@ -55,7 +55,8 @@ impl Bus {
         limit: usize,
     ) -> Result<(Vec<StoredEvent>, u64), ReadError> {
         let stream = family.stream(self.cell());
-        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000) });
+        let request =
+            json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000), "max_bytes": ANSWER });
         let answer = self.direct_get(&stream, &request).await?;
         let events = answer.messages.iter().map(|message| stored(&stream, message)).collect::<Result<_, _>>()?;
         Ok((events, answer.pending))
@@ -111,7 +112,7 @@ impl Bus {
         for chunk in subjects.chunks(MAX_SUBJECTS) {
             let mut missing = chunk.to_vec();
             loop {
-                let answer = self.direct_get(stream, &json!({ "multi_last": missing })).await?;
+                let answer = self.direct_get(stream, &json!({ "multi_last": missing, "max_bytes": ANSWER })).await?;
                 let cut = answer.pending > 0 && !answer.messages.is_empty();
                 if cut {
                     let found: HashSet<String> = answer

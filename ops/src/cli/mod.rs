@@ -1,6 +1,8 @@
 //! Commands that ask a running platform over its API.
 
 pub mod client;
+pub mod demo;
 pub mod doctor;
 pub mod events;
+pub mod replay;
 pub mod views;
