@@ -1,6 +1,7 @@
 //! What every handler has at hand.
 
 use crate::{
+    crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     quotas::{Limits, Quotas},
     replays::Replays,
@@ -29,6 +30,7 @@ pub struct Parts {
     pub clock: Clock,
     pub sign_in: SignIn,
     pub registry: Registry,
+    pub imports: Arc<dyn ImportDesk>,
 }
 
 /// What an installation may set.

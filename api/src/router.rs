@@ -1,9 +1,10 @@
 //! All endpoints together, and their description.
 
 use crate::{
-    admin,
+    admin, analytics,
     app::App,
-    crm::{self, contacts::ContactResource},
+    cms::{self, pages::PageResource},
+    crm::{self, contacts::ContactResource, imports::ImportResource},
     describe,
     docs::{self, ProblemCatalog, Rule},
     errors::code_of,
@@ -37,12 +38,23 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource, OrderResource, ProductResource, AccountResource, ApiKeyResource];
+resources![
+    AccountResource,
+    ApiKeyResource,
+    ContactResource,
+    ImportResource,
+    OrderResource,
+    PageResource,
+    ProductResource,
+];
 
 /// The command endpoints with their descriptions.
 fn commands() -> Vec<OpenApiRouter<App>> {
     vec![
+        analytics::visits::routes(),
+        cms::pages::routes(),
         crm::contacts::routes(),
+        crm::imports::routes(),
         identity::sessions::routes(),
         identity::me::routes(),
         identity::accounts::routes(),

@@ -27,6 +27,7 @@ macro_rules! record_views {
 record_views![
     cms::pages::Pages,
     crm::contacts::Contacts,
+    crm::imports::Imports,
     identity::accounts::Accounts,
     identity::api_keys::ApiKeys,
     shop::orders::Orders,
