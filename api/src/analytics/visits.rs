@@ -111,9 +111,7 @@ async fn visits(
     let of = match (query.page, &query.path) {
         (Some(_), Some(_)) => return Err(refused("path", "give a page or a path, not both")),
         (Some(page), None) => Visited::Page(page),
-        (None, Some(path)) if path.starts_with('/') && path.len() <= 300 => {
-            Visited::Path { site: site(&query)?, path }
-        }
+        (None, Some(path)) if path.starts_with('/') && path.len() <= 300 => Visited::Path { site: site(&query)?, path },
         (None, Some(_)) => return Err(refused("path", "a path begins with / and has at most 300 bytes")),
         (None, None) => Visited::Tenant,
     };
@@ -150,7 +148,10 @@ fn refused(name: &str, message: &str) -> Problem {
 fn range(query: &VisitsQuery, today: &str) -> Result<(Date, Date), Problem> {
     let day = |name: &str, text: &str| {
         // The plain form only: what is shown is what was asked for.
-        text.parse::<Date>().ok().filter(|day| day.to_string() == text).ok_or_else(|| refused(name, "a day such as 2026-01-31 is expected"))
+        text.parse::<Date>()
+            .ok()
+            .filter(|day| day.to_string() == text)
+            .ok_or_else(|| refused(name, "a day such as 2026-01-31 is expected"))
     };
     let to = day("to", query.to.as_deref().unwrap_or(today))?;
     let from = match &query.from {

@@ -305,8 +305,7 @@ impl Change<'_> {
                 let description = changes.description.clone().into_change();
                 let content = PageContent {
                     title: changes.title.clone().unwrap_or_else(|| present.title.clone()),
-                    description: description
-                        .map_or_else(|| present.description.clone(), |new| new.unwrap_or_default()),
+                    description: description.map_or_else(|| present.description.clone(), |new| new.unwrap_or_default()),
                     body: changes.body.clone().unwrap_or_else(|| present.body.clone()),
                 };
                 Ok(PageCommand::Edit { content })
@@ -332,12 +331,7 @@ impl Change<'_> {
 
 /// Carries out a command that was made from the page as it is, anew when somebody changed the page meanwhile and the
 /// caller did not say which revision it saw.
-async fn from_present<T>(
-    app: &App,
-    id: Uuid,
-    command: &Command<T>,
-    change: Change<'_>,
-) -> Result<Response, Problem> {
+async fn from_present<T>(app: &App, id: Uuid, command: &Command<T>, change: Change<'_>) -> Result<Response, Problem> {
     let tenant = &command.caller.tenant;
     let mut attempt = 1;
     loop {

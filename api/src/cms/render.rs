@@ -17,7 +17,9 @@ use axum::{
     http::{HeaderValue, header},
     response::{Html, IntoResponse, Response},
 };
-use bus_schema::{Address, Subject, TenantId, catalog::Catalogued, cms::page::PageEvent, identity::tenant::TenantEvent};
+use bus_schema::{
+    Address, Subject, TenantId, catalog::Catalogued, cms::page::PageEvent, identity::tenant::TenantEvent,
+};
 use projectors::cms::{
     pages::Pages,
     routes::{LivePage, ROUTES, SiteOwner, fold_owner, fold_page},

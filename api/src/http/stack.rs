@@ -61,10 +61,7 @@ impl Stack {
         <L::Service as Service<Request<Body>>>::Error: Into<Infallible> + 'static,
         <L::Service as Service<Request<Body>>>::Future: Send + 'static,
     {
-        router
-            .fallback(no_such_route)
-            .method_not_allowed_fallback(method_not_allowed)
-            .layer((self.clone(), inner))
+        router.fallback(no_such_route).method_not_allowed_fallback(method_not_allowed).layer((self.clone(), inner))
     }
 }
 

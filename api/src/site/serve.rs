@@ -59,9 +59,8 @@ impl Sites {
     /// Starts the recording of visits too.
     pub fn new(app: App) -> Self {
         let registry = &app.registry;
-        let counter = |kind| {
-            registry.counter("site_answers_total", "Answers of sites, by what they were.", &[("kind", kind)])
-        };
+        let counter =
+            |kind| registry.counter("site_answers_total", "Answers of sites, by what they were.", &[("kind", kind)]);
         let made = "Answers of sites that were not in the cache.";
         let answers = Answers {
             pages: counter("page"),
