@@ -4,7 +4,7 @@ use crate::{
     admin, analytics,
     app::App,
     cms::{self, pages::PageResource},
-    crm::{self, contacts::ContactResource},
+    crm::{self, contacts::ContactResource, imports::ImportResource},
     describe,
     docs::{self, ProblemCatalog},
     feed, health,
@@ -38,7 +38,7 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource, OrderResource, PageResource, ProductResource];
+resources![ContactResource, ImportResource, OrderResource, PageResource, ProductResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
@@ -46,6 +46,7 @@ fn commands() -> OpenApiRouter<App> {
         .merge(analytics::visits::routes())
         .merge(cms::pages::routes())
         .merge(crm::contacts::routes())
+        .merge(crm::imports::routes())
         .merge(shop::orders::routes())
         .merge(shop::products::routes())
         .merge(replays::commands())
