@@ -119,11 +119,12 @@ pub async fn page<V: RecordView>(
     let limit = query.limit.clamp(1, 200);
     let subject = subject_of::<V>(app, tenant, id);
     let from = query.after.unwrap_or(0) + 1;
-    let mut events = app.bus.read_filtered(subject.family, &subject.to_string(), from, limit + 1).await?;
+    let piece = app.bus.read_filtered(subject.family, &subject.to_string(), from, limit + 1).await?;
+    let mut events = piece.events;
     if events.is_empty() && query.after.is_none() {
         return Err(Problem::not_found(noun));
     }
-    let more = events.len() > limit;
+    let more = piece.more || events.len() > limit;
     events.truncate(limit);
     let keys = keys_of(app, tenant, &events).await?;
     let next = events.last().filter(|_| more).map(|event| event.seq.to_string());

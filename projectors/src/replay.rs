@@ -49,10 +49,9 @@ impl Replay {
         let mut from = 1;
         loop {
             let piece = bus.read_filtered(family, &filter, from, PIECE).await.map_err(|error| error.to_string())?;
-            let ended = piece.len() < PIECE;
-            from = piece.last().map_or(from, |event| event.seq + 1);
-            let count = piece.len();
-            let events: Vec<_> = piece.into_iter().take_while(|event| wanted(event)).map(Ok).collect();
+            from = piece.next;
+            let count = piece.events.len();
+            let events: Vec<_> = piece.events.into_iter().take_while(|event| wanted(event)).map(Ok).collect();
             let cut = events.len() < count;
             self.seen.fetch_add(events.len() as u64, Ordering::Relaxed);
             if !events.is_empty() {
@@ -62,7 +61,7 @@ impl Replay {
             if let Some(pause) = self.slot.status("scratch").paused {
                 return Err(format!("event {} cannot be taken: {}", pause.seq, pause.error));
             }
-            if ended || cut {
+            if cut || !piece.more {
                 return Ok(());
             }
         }

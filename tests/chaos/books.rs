@@ -17,7 +17,7 @@ pub(super) struct Entry {
     pub(super) cause: Uuid,
     /// For messages: `POST /v1/contacts`.
     pub(super) what: String,
-    /// The events it has when it is accepted, kind by kind; each may be missing if `optional`.
+    /// The events it has when it is accepted, kind by kind.
     pub(super) expected: &'static [Expected],
     pub(super) answer: Answer,
 }
@@ -32,12 +32,16 @@ pub(super) struct Expected {
 
 /// Exactly one.
 pub(super) const fn one(kind: &'static str) -> Expected {
-    Expected { kind, least: 1, most: 1 }
+    within(1, 1, kind)
+}
+
+pub(super) const fn within(least: usize, most: usize, kind: &'static str) -> Expected {
+    Expected { kind, least, most }
 }
 
 /// At most this many.
 pub(super) const fn up_to(most: usize, kind: &'static str) -> Expected {
-    Expected { kind, least: 0, most }
+    within(0, most, kind)
 }
 
 impl Entry {

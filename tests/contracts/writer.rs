@@ -18,11 +18,13 @@ async fn creations(world: &World) -> BTreeMap<String, usize> {
     let filter = Family::Events.filter(world.cell(), Some(&world.tenant));
     let (mut from, mut found) = (1, BTreeMap::new());
     loop {
-        let events = world.bus.read_filtered(Family::Events, &filter, from, 500).await.expect("readable");
-        let Some(last) = events.last() else { return found };
-        from = last.seq + 1;
-        for event in events.iter().filter(|event| event.envelope.kind == "contact.created") {
+        let piece = world.bus.read_filtered(Family::Events, &filter, from, 500).await.expect("readable");
+        from = piece.next;
+        for event in piece.events.iter().filter(|event| event.envelope.kind == "contact.created") {
             *found.entry(event.subject.to_string()).or_insert(0) += 1;
+        }
+        if !piece.more {
+            return found;
         }
     }
 }

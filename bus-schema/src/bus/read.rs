@@ -18,48 +18,44 @@ const BATCH: usize = 512;
 const MAX_SUBJECTS: usize = 512;
 
 impl Bus {
-    /// Every event of one subject after a position, oldest first.
+    /// Every event of one subject after a position, oldest first. Fails at a message that is none.
     pub async fn read_subject(&self, family: Family, subject: &str, after: u64) -> Result<Vec<StoredEvent>, ReadError> {
-        let mut events = Vec::new();
+        let stream = family.stream(self.cell());
+        let mut events: Vec<StoredEvent> = Vec::new();
         let mut from = after + 1;
         loop {
-            let (batch, pending) = self.read_next(family, subject, from, BATCH).await?;
-            let Some(last) = batch.last() else { return Ok(events) };
-            from = last.seq + 1;
-            events.extend(batch);
-            if pending == 0 {
-                return Ok(events);
+            let answer = self.next_of(&stream, subject, from, BATCH).await?;
+            for message in &answer.messages {
+                events.push(stored(&stream, message)?);
             }
+            let Some(last) = events.last().filter(|_| answer.pending > 0) else { return Ok(events) };
+            from = last.seq + 1;
         }
     }
 
     /// Up to `limit` events (at most 1,000) from a position on whose subject matches a filter (wildcards allowed). Fewer
-    /// may come although more are there, because the server bounds an answer by its bytes too; only no event at all says
-    /// that none is left.
+    /// may come although more are there, because the server bounds an answer by its bytes too; [`Piece::more`] tells.
+    /// Messages that are no events are passed over: the views they concern say so.
     pub async fn read_filtered(
         &self,
         family: Family,
         filter: &str,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, ReadError> {
-        Ok(self.read_next(family, filter, from, limit).await?.0)
+    ) -> Result<Piece, ReadError> {
+        let stream = family.stream(self.cell());
+        let answer = self.next_of(&stream, filter, from, limit).await?;
+        let next = answer.messages.last().and_then(message::direct_position).map_or(from, |(_, seq)| seq + 1);
+        let events = answer.messages.iter().map(|message| stored(&stream, message));
+        let is_event = |event: &Result<_, ReadError>| !matches!(event, Err(ReadError::Malformed { .. }));
+        let events = events.filter(is_event).collect::<Result<_, _>>()?;
+        Ok(Piece { events, next, more: answer.pending > 0 })
     }
 
-    /// As [`Self::read_filtered`], with how many matching events follow.
-    async fn read_next(
-        &self,
-        family: Family,
-        filter: &str,
-        from: u64,
-        limit: usize,
-    ) -> Result<(Vec<StoredEvent>, u64), ReadError> {
-        let stream = family.stream(self.cell());
-        let request =
-            json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000), "max_bytes": ANSWER });
-        let answer = self.direct_get(&stream, &request).await?;
-        let events = answer.messages.iter().map(|message| stored(&stream, message)).collect::<Result<_, _>>()?;
-        Ok((events, answer.pending))
+    async fn next_of(&self, stream: &str, filter: &str, from: u64, limit: usize) -> Result<Answer, ReadError> {
+        let batch = limit.min(1000);
+        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": batch, "max_bytes": ANSWER });
+        self.direct_get(stream, &request).await
     }
 
     /// The position of the last event of each subject; a subject that has none is absent.
@@ -159,6 +155,16 @@ impl Bus {
             }
         }
     }
+}
+
+/// Events of a stretch of the log.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub events: Vec<StoredEvent>,
+    /// Where to go on.
+    pub next: u64,
+    /// Whether more matched when this was read.
+    pub more: bool,
 }
 
 /// What a direct get brought.
