@@ -7,8 +7,12 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod contracts;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod support;

@@ -1,6 +1,7 @@
 //! What every handler has at hand.
 
 use crate::{
+    crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     replays::Replays,
 };
@@ -25,6 +26,7 @@ pub struct Parts {
     pub clock: Clock,
     pub sign_in: SignIn,
     pub registry: Registry,
+    pub imports: Arc<dyn ImportDesk>,
 }
 
 /// Shared state of the API. Cheap to clone.

@@ -4,8 +4,10 @@
 //! group (`crm/contacts.rs`) adds its commands.
 
 pub mod admin;
+pub mod analytics;
 pub mod app;
 pub mod caller;
+pub mod cms;
 pub mod command;
 pub mod crm;
 pub mod describe;

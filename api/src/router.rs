@@ -1,9 +1,10 @@
 //! All endpoints together, and their description.
 
 use crate::{
-    admin,
+    admin, analytics,
     app::App,
-    crm::{self, contacts::ContactResource},
+    cms::{self, pages::PageResource},
+    crm::{self, contacts::ContactResource, imports::ImportResource},
     describe,
     docs::{self, ProblemCatalog},
     feed, health,
@@ -37,12 +38,15 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource, OrderResource, ProductResource];
+resources![ContactResource, ImportResource, OrderResource, PageResource, ProductResource];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(analytics::visits::routes())
+        .merge(cms::pages::routes())
         .merge(crm::contacts::routes())
+        .merge(crm::imports::routes())
         .merge(shop::orders::routes())
         .merge(shop::products::routes())
         .merge(replays::commands())

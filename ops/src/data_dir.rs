@@ -7,6 +7,7 @@
 //! FORMAT   the number of this layout           LOCK    locked while in use, holds the owner's process id
 //! nats/    the event log and its server        views/  the read store          search/  the search index
 //! blobs/   files                               keys/   secrets, 0600           logs/    logs of supervised programs
+//! imports/ reports and progress of imports     eraser.json  how far the eraser has come
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -22,7 +23,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
-const FOLDERS: [&str; 6] = ["nats", "views", "search", "blobs", "keys", "logs"];
+const FOLDERS: [&str; 7] = ["nats", "views", "search", "blobs", "imports", "keys", "logs"];
 
 /// A platform that just stopped, or a `millrace doctor` that just looks, holds the lock for a moment longer.
 const LOCK_ATTEMPTS: u32 = 4;
@@ -111,6 +112,11 @@ impl DataDir {
     /// Uploaded and generated files.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
+    }
+
+    /// Reports and progress of imports.
+    pub fn imports(&self) -> PathBuf {
+        self.root.join("imports")
     }
 
     /// Secrets; every file in it has mode 0600.

@@ -3,6 +3,7 @@
 mod cli;
 mod data_dir;
 mod doctor;
+mod import_desk;
 mod nats;
 mod platform;
 mod ready;
@@ -23,6 +24,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   millrace up --data-dir ./data
   millrace events tail --context crm
+  millrace import contacts people.csv --dry-run
   millrace views list
   millrace doctor";
 
@@ -36,6 +38,8 @@ enum Command {
     Events(cli::events::EventsArgs),
     /// Fill the tenant with believable demo data
     Demo(cli::demo::DemoArgs),
+    /// Import contacts from a file, take an import back, see what became of each row
+    Import(cli::import::ImportArgs),
     /// List, build, switch and retire the views
     Views(cli::views::ViewsArgs),
 }
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,
             Command::Demo(args) => cli::demo::run(args).await,
+            Command::Import(args) => cli::import::run(args).await,
             Command::Views(args) => cli::views::run(args).await,
         };
         match outcome {

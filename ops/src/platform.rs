@@ -2,6 +2,7 @@
 
 use crate::{
     data_dir::{DataDir, DataDirError},
+    import_desk::Desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
 };
 use api::{App, app::Parts, http::metrics::Registry};
@@ -21,7 +22,15 @@ use projectors::{
     search::SearchError,
     search_lane::Search,
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
+use workers::{
+    Worker,
+    blob::BlobStore,
+    crm::{
+        eraser,
+        import_worker::{self, ImportFiles, ImportParts},
+    },
+};
 use writers::{
     EventStore, Writer,
     backend::nats::{GroupOptions, NatsStore},
@@ -36,6 +45,7 @@ const CELL: &str = "eu1";
 pub struct Platform {
     pub app: App,
     nats: NatsServer,
+    workers: Vec<Worker>,
     data: DataDir,
 }
 
@@ -66,8 +76,20 @@ impl Platform {
         let sources = projectors::catalog::search_sources();
         let search = Search::start(index, views.clone(), keys.clone(), bus.clone(), sources);
         let (sign_in, registry) = (SignIn::default(), Registry::new());
-        let app = App::new(Parts { cell, bus, writer, facts, views, search, keys, clock, sign_in, registry });
-        Ok(Self { app, nats, data })
+        let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
+        let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
+        let workers = vec![
+            eraser::start(bus.clone(), keys.clone(), data.root().join("eraser.json")),
+            import_worker::start(ImportParts {
+                bus: bus.clone(),
+                writer: writer.clone(),
+                blobs,
+                files,
+                search: search.clone(),
+            }),
+        ];
+        let app = App::new(Parts { cell, bus, writer, facts, views, search, keys, clock, sign_in, registry, imports });
+        Ok(Self { app, nats, workers, data })
     }
 
     pub fn data(&self) -> &DataDir {
@@ -82,7 +104,9 @@ impl Platform {
         }
     }
 
+    /// Workers first: they stop at their next checkpoint, for which they need the log.
     pub async fn stop(self) {
+        futures::future::join_all(self.workers.into_iter().map(Worker::stop)).await;
         self.nats.stop().await;
     }
 }

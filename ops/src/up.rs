@@ -56,7 +56,7 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     let limits = ServerLimits::default();
     let registry = platform.app.registry.clone();
     let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
-    let router = stack.wrap(api::router(platform.app.clone()));
+    let router = stack.wrap_with(api::router(platform.app.clone()), api::site::serve::layer(&platform.app));
     let server = Server::new(limits, &registry);
     let serving = tokio::spawn({
         let stop = stop.clone();
@@ -98,6 +98,7 @@ fn greet(ready: &Ready) {
         "Millrace serves at {url}
 
   API reference   {url}/docs
+  site            {url}/sites/{tenant}/
   tenant          {tenant}
   login           {email} / {password}
   API key         {api_key}

@@ -24,7 +24,13 @@ macro_rules! record_views {
     };
 }
 
-record_views![cms::pages::Pages, crm::contacts::Contacts, shop::orders::Orders, shop::products::Products];
+record_views![
+    cms::pages::Pages,
+    crm::contacts::Contacts,
+    crm::imports::Imports,
+    shop::orders::Orders,
+    shop::products::Products,
+];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {

@@ -1,8 +1,12 @@
-//! A real log for tests: one nats-server per test process, one cell per test.
+//! What tests run against: a real log (one nats-server per test process, one cell per test) and a real platform.
 
+mod client;
+mod platform;
 mod server;
 mod world;
 
+pub(crate) use client::{Answer, Client};
+pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use server::Server;
 pub(crate) use world::{World, named};
 

@@ -1,3 +1,4 @@
 //! Customers.
 
 pub mod contacts;
+pub mod imports;

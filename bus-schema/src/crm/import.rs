@@ -100,7 +100,7 @@ pub struct ImportUndoStarted {}
 /// How far the undoing has come. Counts are totals since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoProgress {
-    /// Contacts looked at.
+    /// Contacts looked at. Those neither removed nor kept have again what they had before, or were erased meanwhile.
     pub rows: u64,
     /// Contacts the import had made and that are gone again.
     pub removed: u64,

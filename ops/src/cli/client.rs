@@ -92,7 +92,11 @@ impl Client {
     }
 
     pub async fn json(&self, method: Method, path: &str) -> Result<Value, CliError> {
-        let response = self.send(self.request(method, path)).await?;
+        self.parse(self.send(self.request(method, path)).await?).await
+    }
+
+    /// The JSON of an answer.
+    pub async fn parse(&self, response: Response) -> Result<Value, CliError> {
         response.json().await.map_err(|source| CliError::Http { url: self.url.clone(), source })
     }
 }

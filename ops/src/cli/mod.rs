@@ -4,5 +4,6 @@ pub mod client;
 pub mod demo;
 pub mod doctor;
 pub mod events;
+pub mod import;
 pub mod replay;
 pub mod views;

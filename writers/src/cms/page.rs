@@ -18,7 +18,7 @@ use bus_schema::{
         PageRemoved, PageRestored, PageSlugRenamed, PageUnpublished,
     },
 };
-pub use content::{MAX_BODY, MAX_SLUG, valid_slug};
+pub use content::{MAX_BODY, MAX_SLUG, is_reserved, valid_slug};
 use serde::{Deserialize, Serialize};
 pub use service::{content_of, create, restore};
 use std::{collections::BTreeSet, sync::Arc};

@@ -73,7 +73,7 @@ rejections! {
         NotUndoing: State, "import_not_undoing", "", "the import is not being undone";
         DryRun: State, "import_dry_run", "", "a dry run has stored nothing that could be undone";
         Backwards: State, "progress_backwards", "", "the import is further than this mark";
-        Uneven: Invalid, "progress_uneven", "/rows", "the rows are not the sum of their outcomes";
+        Uneven: Invalid, "progress_uneven", "/rows", "the rows do not agree with the sum of their outcomes";
         InvalidLabel: Invalid, "invalid_label", "/label", "a label has 1 to 100 characters and no control characters";
         InvalidReason: Invalid, "invalid_reason", "/reason", "a reason has 1 to 500 characters";
         InvalidEncoding: Invalid, "invalid_encoding", "/encoding", "an encoding is a WHATWG label, for example utf-8 or windows-1252";
@@ -132,7 +132,8 @@ impl Import {
     }
 
     fn checked_undo(&self, next: &UndoProgress) -> Result<(), ImportRejection> {
-        if next.removed.checked_add(next.kept) != Some(next.rows) {
+        // The rest was merely changed by the import and has again what it had, or was erased meanwhile.
+        if next.removed.checked_add(next.kept).is_none_or(|sum| sum > next.rows) {
             return Err(ImportRejection::Uneven);
         }
         let counts = |p: &UndoProgress| [p.rows, p.removed, p.kept];

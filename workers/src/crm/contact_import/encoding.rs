@@ -17,6 +17,14 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Its WHATWG label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::Windows1252 => "windows-1252",
+        }
+    }
+
     /// The encoding a WHATWG label means: `utf-8`, `windows-1252`, also `latin1` and `iso-8859-1`.
     pub fn by_label(label: &str) -> Option<Self> {
         let found = encoding_rs::Encoding::for_label(label.as_bytes())?;

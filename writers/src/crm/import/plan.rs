@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// Columns that can be mapped.
 pub const MAX_COLUMNS: usize = 100;
-/// The fields a column can be mapped to; `tags` takes several, separated by commas.
+/// The fields a column can be mapped to; `tags` takes several columns, and several tags in each, separated by commas.
 pub const FIELDS: [&str; 9] =
     ["email", "first_name", "last_name", "company", "phone", "city", "country", "notes", "tags"];
 
@@ -27,7 +27,7 @@ pub fn valid_plan(plan: &ImportPlan) -> Result<ImportPlan, R> {
         if !FIELDS.contains(&field.as_str()) {
             return Err(R::UnknownField { field: named() });
         }
-        if !fields.insert(field.as_str()) {
+        if !fields.insert(field.as_str()) && field != "tags" {
             return Err(R::FieldTwice { field: named() });
         }
     }

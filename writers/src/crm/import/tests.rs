@@ -140,7 +140,9 @@ fn undoing_has_marks_and_an_end() {
     let marked = || undoing().into_iter().chain([ImportUndoProgressed { progress: undo_mark(4, 1) }.into()]);
     given::<Import>(marked()).when(advance(undo_mark(4, 1))).then([]);
     given::<Import>(marked()).when(advance(undo_mark(3, 2))).then_rejected(R::Backwards);
-    given::<Import>(marked()).when(advance(UndoProgress { rows: 9, removed: 4, kept: 1 })).then_rejected(R::Uneven);
+    given::<Import>(marked()).when(advance(UndoProgress { rows: 5, removed: 5, kept: 1 })).then_rejected(R::Uneven);
+    let restored = UndoProgress { rows: 9, removed: 4, kept: 1 };
+    given::<Import>(marked()).when(advance(restored)).then([ImportUndoProgressed { progress: restored }.into()]);
     let state = given::<Import>(marked()).when(finish(undo_mark(8, 1))).then([undone.clone()]);
     assert_eq!((state.status(), state.undo().removed), (ImportStatus::Undone, 8));
     let all = || marked().chain([undone.clone()]);
