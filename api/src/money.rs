@@ -36,8 +36,8 @@ impl From<Money> for MoneyJson {
     }
 }
 
-/// An amount in a request: money, or minor units of the currency that stands beside it.
-#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+/// An amount in a request: money, or minor units of the currency that stands beside it. Described as money.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AmountJson {
     Money(MoneyJson),
     Minor(i64),

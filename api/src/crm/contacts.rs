@@ -297,7 +297,7 @@ async fn give_consent(
     let new = &command.body;
     let given_at = match &new.given_at {
         Some(text) => Micros::parse(text).ok_or_else(|| crate::errors::invalid_time("/given_at"))?,
-        None => app.clock.now(),
+        None => command.meta.at.unwrap_or_else(|| app.clock.now()),
     };
     let evidence = ConsentEvidence {
         source: new.source.clone(),

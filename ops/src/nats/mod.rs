@@ -123,7 +123,8 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// The server that another process supervises in this data directory, if one runs: for command line tools.
+    /// The server that another process supervises in this data directory, if one runs.
+    #[cfg(test)]
     pub fn of_running(data_dir: &Path) -> Option<Self> {
         let record = Record::read(&data_dir.join("nats").join(RECORD_FILE))?;
         record.living()?;

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::problem::{FieldError, Problem, ProblemDocument},
-    money::{AmountJson, currency},
+    money::{AmountJson, MoneyJson, currency},
 };
 use axum::{
     extract::{Path, State},
@@ -124,6 +124,8 @@ async fn contact(app: &App, tenant: &TenantId, command: CommandId, id: Uuid) -> 
 /// Money that was captured.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct NewPayment {
+    /// A number of minor units is understood too.
+    #[schema(value_type = MoneyJson)]
     pub amount: AmountJson,
     /// Needed when `amount` is a number.
     pub currency: Option<String>,
@@ -149,6 +151,8 @@ async fn pay(State(app): State<App>, Path(id): Path<Uuid>, command: Command<NewP
 /// Money that went back.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct NewRefund {
+    /// A number of minor units is understood too.
+    #[schema(value_type = MoneyJson)]
     pub amount: AmountJson,
     /// Needed when `amount` is a number.
     pub currency: Option<String>,
