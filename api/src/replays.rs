@@ -10,12 +10,16 @@ use crate::{
     app::App,
     caller::Caller,
     command::Command,
+    describe,
     history::AsOf,
-    http::problem::{FieldError, Problem},
+    http::{
+        extract::Path,
+        problem::{FieldError, Problem},
+    },
 };
 use axum::{
-    Json, Router,
-    extract::{Path, RawQuery, State},
+    Json,
+    extract::{RawQuery, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -30,18 +34,16 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-pub fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(begin)).routes(routes!(status, discard))
-}
-
-/// The endpoint that needs to know the collections.
-pub fn routes(replayable: Vec<Replayable>) -> Router<App> {
+pub fn routes(replayable: Vec<Replayable>) -> OpenApiRouter<App> {
     let replayable = Arc::new(replayable);
     let handler = move |State(app): State<App>, caller: Caller, Path(id): Path<Uuid>, RawQuery(query): RawQuery| {
         let replayable = replayable.clone();
         async move { query::records(&app, &caller, id, query.as_deref(), &replayable).await }
     };
-    Router::new().route("/v1/replays/{id}/records", get(handler))
+    OpenApiRouter::new()
+        .routes(routes!(begin))
+        .routes(routes!(status, discard))
+        .routes(describe::replayed_records().answered_by(get(handler)))
 }
 
 /// What to replay.

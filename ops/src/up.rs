@@ -7,6 +7,7 @@ use crate::{
     setup,
 };
 use api::http::{limits::ServerLimits, security_headers::SecurityHeaders, server::Server, stack::Stack};
+use bus_schema::TenantId;
 use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,8 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     });
     let tenant = if args.no_demo { "main" } else { "demo" };
     let (login, first_start) = setup::ensure(platform, tenant).await?;
+    // The first tenant is the one whose people run this installation.
+    platform.app.operated_by(TenantId::try_new(&login.tenant).map_err(|error| StartError::Setup(error.to_string()))?);
     let limits = ServerLimits::default();
     let registry = platform.app.registry.clone();
     let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });

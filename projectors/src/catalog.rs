@@ -3,7 +3,7 @@
 use crate::{
     analytics::visits::Visits,
     cms::{self, routes::Routes},
-    crm,
+    crm, identity,
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
@@ -28,6 +28,8 @@ record_views![
     cms::pages::Pages,
     crm::contacts::Contacts,
     crm::imports::Imports,
+    identity::accounts::Accounts,
+    identity::api_keys::ApiKeys,
     shop::orders::Orders,
     shop::products::Products,
 ];

@@ -12,6 +12,7 @@ pub mod crm;
 pub mod generation;
 #[cfg(test)]
 mod harness;
+pub mod identity;
 pub mod lane;
 pub mod listing;
 pub mod projection;

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         patch::Patch,
@@ -11,11 +12,7 @@ use crate::{
     },
     resource::Resource,
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
     crm::contact::{ConsentEvidence, ContactDetails, Purpose},

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         patch::Patch,
@@ -12,11 +13,7 @@ use crate::{
     money::MoneyJson,
     resource::Resource,
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{Keyring, TenantId, shop::product::ProductDetails};
 use projectors::{
     Record,

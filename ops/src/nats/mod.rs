@@ -27,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 pub use binary::{PINNED_VERSION, find_binary};
 pub use error::NatsError;
 
+#[cfg(test)]
 use credentials::Credentials;
 use process::Record;
 use supervisor::{Message, Supervisor};

@@ -3,14 +3,13 @@
 use crate::{
     app::App,
     command::{Command, CommandReceipt},
-    http::problem::{FieldError, Problem, ProblemDocument},
+    http::{
+        extract::Path,
+        problem::{FieldError, Problem, ProblemDocument},
+    },
     money::{AmountJson, MoneyJson, currency},
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     CommandId, TenantId,
     shop::order::{BuyerDetails, Pieces},
