@@ -24,6 +24,7 @@ pub mod replay;
 pub mod search;
 pub mod search_lane;
 pub mod shop;
+pub mod skips;
 pub mod sort_key;
 pub mod views;
 

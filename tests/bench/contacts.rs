@@ -75,6 +75,7 @@ impl Sample {
             content: Some(vec![0; 32]),
             if_match: None,
             trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+            at: None,
         };
         let create = ContactCommand::Create { details, tags: vec!["newsletter".into()], import: None };
         let (id, _) = contact::create(&writer, &tenant, &meta, &create, &email).await?;

@@ -119,10 +119,8 @@ async fn rows(log: &Log, last: u64) -> Result<Vec<WriteBatch>, AnyError> {
         .collect();
     let (mut batches, mut at) = (Vec::new(), 0);
     while at < last {
-        let events = log.bus.read_filtered(Family::Events, ">", at + 1, 1_000).await?;
-        let mut events: Vec<_> = events.into_iter().map(Ok).collect();
-        let more = log.bus.read_filtered(Family::Events, ">", at + 1 + events.len() as u64, 1_000).await?;
-        events.extend(more.into_iter().map(Ok));
+        let piece = log.bus.read_filtered(Family::Events, ">", at + 1, 1_000).await?;
+        let events: Vec<_> = piece.events.into_iter().map(Ok).collect();
         at += events.len() as u64;
         let mut whole = WriteBatch::default();
         for slot in &slots {
