@@ -20,6 +20,15 @@ pub fn rejection(rejected: Rejected) -> Problem {
     Problem::new(code, rejected.message).with_error(error)
 }
 
+/// A refusal whose pointer names a place of the command, turned to where the request's body has it.
+pub fn refused_at(error: WriteError, of_command: &str, of_body: &str) -> Problem {
+    let WriteError::Rejected(mut rejected) = error else { return error.into() };
+    if let Some(rest) = rejected.pointer.strip_prefix(of_command) {
+        rejected.pointer = format!("{of_body}{rest}");
+    }
+    rejection(rejected)
+}
+
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {

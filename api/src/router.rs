@@ -8,6 +8,8 @@ use crate::{
     describe,
     docs::{self, ProblemCatalog},
     feed, health,
+    learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
+    mail::{self, campaigns::CampaignResource},
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
@@ -38,7 +40,16 @@ macro_rules! resources {
     };
 }
 
-resources![ContactResource, ImportResource, OrderResource, PageResource, ProductResource];
+resources![
+    CampaignResource,
+    ContactResource,
+    CourseResource,
+    EnrolmentResource,
+    ImportResource,
+    OrderResource,
+    PageResource,
+    ProductResource,
+];
 
 /// The command endpoints with their descriptions.
 fn commands() -> OpenApiRouter<App> {
@@ -47,6 +58,10 @@ fn commands() -> OpenApiRouter<App> {
         .merge(cms::pages::routes())
         .merge(crm::contacts::routes())
         .merge(crm::imports::routes())
+        .merge(crm::timeline::routes())
+        .merge(learning::courses::routes())
+        .merge(learning::enrolments::routes())
+        .merge(mail::campaigns::routes())
         .merge(shop::orders::routes())
         .merge(shop::products::routes())
         .merge(replays::commands())

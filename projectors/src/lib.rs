@@ -13,7 +13,9 @@ pub mod generation;
 #[cfg(test)]
 mod harness;
 pub mod lane;
+pub mod learning;
 pub mod listing;
+pub mod mail;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;
