@@ -27,6 +27,15 @@ pub fn code_of(class: Class) -> ProblemCode {
     }
 }
 
+/// A refusal whose pointer names a place of the command, turned to where the request's body has it.
+pub fn refused_at(error: WriteError, of_command: &str, of_body: &str) -> Problem {
+    let WriteError::Rejected(mut rejected) = error else { return error.into() };
+    if let Some(rest) = rejected.pointer.strip_prefix(of_command) {
+        rejected.pointer = format!("{of_body}{rest}");
+    }
+    rejection(rejected)
+}
+
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {

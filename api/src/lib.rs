@@ -22,6 +22,7 @@ pub mod learning;
 pub mod listing;
 pub mod mail;
 pub mod money;
+pub mod people;
 pub mod quotas;
 pub mod replays;
 pub mod resource;

@@ -38,6 +38,8 @@ pub trait Resource: Send + Sync + 'static {
     /// One of them, for messages: `contact`.
     const NOUN: &'static str;
     const LIST: ListSpec;
+    /// Members (dotted) that one record may have much of: lists leave them out unless `fields=` names them.
+    const LARGE: &'static [&'static str] = &[];
 
     fn present(id: Uuid, record: &Record<<Self::View as RecordView>::Row>, keys: &Keyring) -> Self::Json;
 }

@@ -10,7 +10,7 @@ use crate::{
         problem::Problem,
         token::Consistency,
     },
-    listing::{ListPage, search_query},
+    listing::{ListPage, leave_out, search_query},
     resource::{Resource, collection, read_scope},
 };
 use axum::{
@@ -52,7 +52,8 @@ fn fetch<'a, R: Resource>(app: &'a App, caller: &'a Caller, ids: &'a [Uuid]) -> 
     Box::pin(async move {
         let records = app.views.records::<R::View>(&caller.tenant, ids).await?;
         let found: Vec<_> = ids.iter().copied().zip(records).filter_map(|(id, r)| Some((id, r?))).collect();
-        let shown = app.present::<R>(&caller.tenant, &found).await?;
+        let mut shown = app.present::<R>(&caller.tenant, &found).await?;
+        shown.iter_mut().for_each(|record| R::LARGE.iter().for_each(|member| leave_out(record, member)));
         Ok(found.into_iter().map(|(id, _)| id).zip(shown).collect())
     })
 }

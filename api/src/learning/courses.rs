@@ -1,10 +1,11 @@
 //! `/v1/courses`
 
+mod lessons;
+
 use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
-        extract::Path,
         list::ListSpec,
         literal::FieldType,
         patch::Patch,
@@ -13,11 +14,13 @@ use crate::{
     money::MoneyJson,
     resource::Resource,
 };
-use axum::{extract::State, http::StatusCode, response::Response};
-use bus_schema::{
-    Keyring, Money,
-    learning::course::{CourseDetails, Lesson, LessonKind},
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
 };
+use bus_schema::{Keyring, Money, learning::course::CourseDetails};
+use lessons::{LessonJson, NewLesson};
 use projectors::{
     Record,
     learning::courses::{CourseRow, Courses},
@@ -26,14 +29,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
-use writers::learning::course::{Course, CourseCommand, CourseRejection, lesson_id};
+use writers::learning::course::{self, Course, CourseCommand};
 
 const WRITE: &str = "learning.course:write";
 const STATUSES: &[&str] = &["draft", "published", "retired"];
 
 pub struct CourseResource;
 
-/// A course with its lessons in order.
+/// A course.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Course)]
 pub struct CourseJson {
@@ -41,30 +44,23 @@ pub struct CourseJson {
     pub revision: u64,
     pub title: String,
     pub description: String,
-    pub price: Option<MoneyJson>,
-    /// `draft`, `published` (open for enrolment) or `retired`.
+    /// `draft`, `published` or `retired`; only into a published one somebody can be enrolled.
     pub status: &'static str,
-    /// Seats; absent for no limit.
+    /// Null for a course that costs nothing.
+    pub price: Option<MoneyJson>,
+    /// How many can be enrolled at the same time; null for any number.
     pub capacity: Option<u32>,
+    /// Places taken; counted while there is a limit.
     pub seats_taken: u32,
-    /// Length of all lessons.
+    pub lesson_count: usize,
+    /// How long all lessons take.
     pub minutes: u64,
+    /// In their order. Lists leave them out unless `fields` names them.
     pub lessons: Vec<LessonJson>,
+    /// When it was published the last time.
     pub published_at: Option<String>,
     pub created_at: String,
     pub updated_at: String,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Lesson)]
-pub struct LessonJson {
-    pub id: Uuid,
-    pub title: String,
-    #[schema(value_type = String, example = "video")]
-    pub kind: LessonKind,
-    pub minutes: u32,
-    /// Whether the course is complete only with it.
-    pub required: bool,
 }
 
 impl Resource for CourseResource {
@@ -90,6 +86,7 @@ impl Resource for CourseResource {
             "status",
             "price.amount",
             "seats_taken",
+            "lesson_count",
             "minutes",
             "published_at",
             "created_at",
@@ -100,27 +97,22 @@ impl Resource for CourseResource {
         searchable: true,
         ..ListSpec::NOTHING
     };
+    const LARGE: &'static [&'static str] = &["lessons"];
 
     fn present(id: Uuid, record: &Record<CourseRow>, _: &Keyring) -> CourseJson {
         let row = &record.row;
-        let lesson = |lesson: &Lesson| LessonJson {
-            id: lesson.id,
-            title: lesson.title.clone(),
-            kind: lesson.kind,
-            minutes: lesson.minutes,
-            required: lesson.required,
-        };
         CourseJson {
             id,
             revision: record.revision,
             title: row.details.title.clone(),
             description: row.details.description.clone(),
-            price: row.details.price.map(MoneyJson::from),
             status: row.status.as_str(),
+            price: row.details.price.map(MoneyJson::from),
             capacity: row.details.capacity,
             seats_taken: row.seats_taken,
+            lesson_count: row.lessons.len(),
             minutes: row.minutes(),
-            lessons: row.lessons.iter().map(lesson).collect(),
+            lessons: row.lessons.iter().map(LessonJson::from).collect(),
             published_at: row.published_at.map(|at| at.to_string()),
             created_at: record.created_at.to_string(),
             updated_at: record.updated_at.to_string(),
@@ -133,72 +125,38 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(change))
-        .routes(routes!(add_lesson))
-        .routes(routes!(change_lesson, remove_lesson))
-        .routes(routes!(reorder))
         .routes(routes!(publish))
         .routes(routes!(retire))
+        .merge(lessons::routes())
 }
 
-/// A new course; a draft until it is published.
+/// A new course.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"title": "Pruning roses", "price": {"amount": 4900, "currency": "EUR"}, "capacity": 20}))]
 pub struct NewCourse {
     pub title: String,
     #[serde(default)]
     pub description: String,
     pub price: Option<MoneyJson>,
-    /// Seats; absent for no limit.
+    /// How many can be enrolled at the same time; absent for any number.
     pub capacity: Option<u32>,
     #[serde(default)]
     pub lessons: Vec<NewLesson>,
 }
 
-/// A lesson.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-pub struct NewLesson {
-    pub title: String,
-    /// `video`, `page`, `quiz` or `file`; a page when absent.
-    #[schema(value_type = Option<String>)]
-    pub kind: Option<LessonKind>,
-    #[serde(default)]
-    pub minutes: u32,
-    /// Whether the course is complete only with it; true when absent.
-    pub required: Option<bool>,
-}
-
-impl NewLesson {
-    fn lesson(&self, id: Uuid) -> Lesson {
-        Lesson {
-            id,
-            title: self.title.clone(),
-            kind: self.kind.unwrap_or(LessonKind::Page),
-            minutes: self.minutes,
-            required: self.required.unwrap_or(true),
-        }
-    }
-}
-
-fn price(price: Option<&MoneyJson>) -> Result<Option<Money>, Problem> {
+fn money(price: Option<&MoneyJson>) -> Result<Option<Money>, Problem> {
     price.map(|price| price.money("/price")).transpose()
 }
 
-/// Makes a course.
+/// Makes a course. It is a draft until it is published.
 #[utoipa::path(post, path = "/v1/courses", tag = "courses", request_body = NewCourse, responses(
     (status = 201, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
 async fn create(State(app): State<App>, command: Command<NewCourse>) -> Result<Response, Problem> {
     command.allow(WRITE)?;
-    let (new, meta) = (&command.body, &command.meta);
-    let details = CourseDetails {
-        title: new.title.clone(),
-        description: new.description.clone(),
-        price: price(new.price.as_ref())?,
-        capacity: new.capacity,
-    };
-    let lessons =
-        new.lessons.iter().enumerate().map(|(index, lesson)| lesson.lesson(lesson_id(meta.command, index))).collect();
-    let id = meta.command.aggregate(0);
-    let create = CourseCommand::Create { details, lessons };
-    let receipt = app.writer.execute::<Course>(&command.caller.tenant, id, meta, &create).await?;
+    let NewCourse { title, description, price, capacity, lessons } = command.body;
+    let details = CourseDetails { title, description, price: money(price.as_ref())?, capacity };
+    let lessons = lessons.into_iter().map(|lesson| lesson.lesson(Uuid::nil())).collect();
+    let (id, receipt) = course::create(&app.writer, &command.caller.tenant, &command.meta, details, lessons).await?;
     Ok(app.created("courses", id, &receipt))
 }
 
@@ -207,108 +165,53 @@ async fn create(State(app): State<App>, command: Command<NewCourse>) -> Result<R
 #[serde(default)]
 pub struct CourseChanges {
     pub title: Option<String>,
-    pub description: Option<String>,
     #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub description: Patch<String>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<MoneyJson>)]
     pub price: Patch<MoneyJson>,
     #[serde(skip_serializing_if = "Patch::is_absent")]
     pub capacity: Patch<u32>,
 }
 
-/// Changes what a course is. Send `If-Match` to keep others' changes from being lost.
+/// Changes what is said about a course. Send `If-Match` to keep others' changes from being lost; taken places change the
+/// revision too.
 #[utoipa::path(patch, path = "/v1/courses/{id}", tag = "courses", request_body = CourseChanges,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 412, body = ProblemDocument)))]
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
+    (status = 409, description = "capacity_below_taken", body = ProblemDocument),
+    (status = 412, body = ProblemDocument)))]
 async fn change(
     State(app): State<App>,
     Path(id): Path<Uuid>,
     command: Command<CourseChanges>,
 ) -> Result<Response, Problem> {
     command.allow(WRITE)?;
-    let (tenant, changes) = (&command.caller.tenant, &command.body);
-    let present = app.writer.load::<Course>(tenant, id).await?;
-    if present.revision == 0 {
-        return Err(crate::errors::rejection(CourseRejection::Unknown.into()));
-    }
-    let before = present.state.details().clone();
-    let new_price = match changes.price.clone().into_change() {
-        Some(changed) => price(changed.as_ref())?,
-        None => before.price,
+    let changes = &command.body;
+    let price = match changes.price.clone().into_change() {
+        Some(price) => Some(money(price.as_ref())?),
+        None => None,
     };
-    let details = CourseDetails {
-        title: changes.title.clone().unwrap_or(before.title),
-        description: changes.description.clone().unwrap_or(before.description),
-        price: new_price,
-        capacity: changes.capacity.into_change().unwrap_or(before.capacity),
+    let edit = |present: CourseDetails| CourseDetails {
+        title: changes.title.clone().unwrap_or(present.title),
+        description: changes.description.clone().into_change().map_or(present.description, Option::unwrap_or_default),
+        price: price.unwrap_or(present.price),
+        capacity: changes.capacity.into_change().unwrap_or(present.capacity),
     };
-    // What was read above is what is changed: somebody else's change between the two is met by the revision.
-    let meta = writers::Meta { if_match: command.meta.if_match.or(Some(present.revision)), ..command.meta.clone() };
-    let receipt = app.writer.execute::<Course>(tenant, id, &meta, &CourseCommand::Change { details }).await?;
+    let receipt = course::change(&app.writer, &command.caller.tenant, id, &command.meta, edit).await?;
     Ok(app.answer(StatusCode::OK, id, &receipt))
 }
 
-/// Puts a lesson at the end. Its id is in the course afterwards.
-#[utoipa::path(post, path = "/v1/courses/{id}/lessons", tag = "courses", request_body = NewLesson,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
-async fn add_lesson(
-    State(app): State<App>,
-    Path(id): Path<Uuid>,
-    command: Command<NewLesson>,
-) -> Result<Response, Problem> {
-    let lesson = command.body.lesson(lesson_id(command.meta.command, 0));
-    run(&app, id, &command, CourseCommand::AddLesson { lesson }).await
-}
-
-/// Sets a lesson anew; it keeps its place and its id.
-#[utoipa::path(patch, path = "/v1/courses/{id}/lessons/{lesson}", tag = "courses", request_body = NewLesson,
-    params(("id" = Uuid, Path), ("lesson" = Uuid, Path)), responses((status = 200, body = CommandReceipt)))]
-async fn change_lesson(
-    State(app): State<App>,
-    Path((id, lesson)): Path<(Uuid, Uuid)>,
-    command: Command<NewLesson>,
-) -> Result<Response, Problem> {
-    let lesson = command.body.lesson(lesson);
-    run(&app, id, &command, CourseCommand::ChangeLesson { lesson }).await
-}
-
-/// Removes a lesson. Those who are enrolled keep the lessons they began with.
-#[utoipa::path(delete, path = "/v1/courses/{id}/lessons/{lesson}", tag = "courses",
-    params(("id" = Uuid, Path), ("lesson" = Uuid, Path)), responses((status = 200, body = CommandReceipt)))]
-async fn remove_lesson(
-    State(app): State<App>,
-    Path((id, lesson)): Path<(Uuid, Uuid)>,
-    command: Command,
-) -> Result<Response, Problem> {
-    run(&app, id, &command, CourseCommand::RemoveLesson { lesson }).await
-}
-
-/// The order of all lessons.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct LessonOrder {
-    /// Every lesson once.
-    pub lessons: Vec<Uuid>,
-}
-
-/// Orders the lessons.
-#[utoipa::path(put, path = "/v1/courses/{id}/lesson-order", tag = "courses", request_body = LessonOrder,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
-async fn reorder(
-    State(app): State<App>,
-    Path(id): Path<Uuid>,
-    command: Command<LessonOrder>,
-) -> Result<Response, Problem> {
-    let order = command.body.lessons.clone();
-    run(&app, id, &command, CourseCommand::Reorder { order }).await
-}
-
-/// Opens a course for enrolment; it needs a lesson.
+/// Opens a course for enrolment, again too after it was retired. It has at least one lesson.
 #[utoipa::path(post, path = "/v1/courses/{id}/publish", tag = "courses", params(("id" = Uuid, Path)),
-    responses((status = 200, body = CommandReceipt), (status = 409, body = ProblemDocument)))]
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument),
+    (status = 409, description = "no_lessons", body = ProblemDocument)))]
 async fn publish(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     run(&app, id, &command, CourseCommand::Publish).await
 }
 
 /// Closes a course for enrolment; those who are in it go on.
 #[utoipa::path(post, path = "/v1/courses/{id}/retire", tag = "courses", params(("id" = Uuid, Path)),
-    responses((status = 200, body = CommandReceipt)))]
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
 async fn retire(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     run(&app, id, &command, CourseCommand::Retire).await
 }
@@ -317,4 +220,39 @@ async fn run<T>(app: &App, id: Uuid, command: &Command<T>, what: CourseCommand) 
     command.allow(WRITE)?;
     let receipt = app.writer.execute::<Course>(&command.caller.tenant, id, &command.meta, &what).await?;
     Ok(app.answer(StatusCode::OK, id, &receipt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::missing_from_search;
+    use bus_schema::{
+        Currency, Micros,
+        learning::course::{Lesson, LessonKind},
+    };
+    use projectors::learning::courses::CourseStatus;
+
+    #[test]
+    fn search_knows_every_field_a_list_names() {
+        let at = Micros(1_769_903_910_000_000);
+        let details = CourseDetails {
+            title: "Roses".into(),
+            description: String::new(),
+            price: Some(Money::new(4_900, Currency::EUR)),
+            capacity: Some(3),
+        };
+        let (id, title, kind) = (Uuid::from_u128(2), "Begin".to_owned(), LessonKind::Quiz);
+        let row = CourseRow {
+            details,
+            status: CourseStatus::Published,
+            lessons: vec![Lesson { id, title, kind, minutes: 10, required: true }],
+            seats_taken: 1,
+            published_at: Some(at),
+        };
+        let record = Record { revision: 9, first: 5, created_at: at, updated_at: at, row };
+        assert_eq!(missing_from_search::<CourseResource>(&record, &Keyring::default()), Vec::<&str>::new());
+        let shown = CourseResource::present(Uuid::from_u128(1), &record, &Keyring::default());
+        assert_eq!((shown.minutes, shown.lesson_count), (10, 1));
+        assert!(STATUSES.contains(&shown.status));
+    }
 }

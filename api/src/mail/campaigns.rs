@@ -4,41 +4,47 @@ use crate::{
     app::App,
     caller::Caller,
     command::{Command, CommandReceipt},
-    crm::contacts::ContactResource,
+    errors::{invalid_time, refused_at, rejection},
     http::{
-        extract::Path,
-        filter::{self, FilterAst},
+        body::BodyLimit,
         list::ListSpec,
-        literal::{FieldType, Variables},
-        problem::{FieldError, Problem, ProblemDocument},
+        literal::FieldType,
+        problem::{Problem, ProblemDocument},
         token::Consistency,
     },
-    listing,
-    resource::Resource,
+    people::{self, AudiencePreview},
+    resource::{Resource, read_scope},
 };
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
 use bus_schema::{
     Keyring, Micros,
     mail::campaign::{CampaignContent, ConsentPurpose, Segment},
 };
 use projectors::{
     Record,
-    crm::contacts::Contacts,
     mail::campaigns::{CampaignRow, Campaigns, purpose_word},
-    search::{FieldValue, Filter, Op, Query},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
-use writers::mail::campaign::{Campaign, CampaignCommand};
+use writers::mail::campaign::{Campaign, CampaignCommand, CampaignRejection};
 
 const WRITE: &str = "mail.campaign:write";
+const STATUSES: &[&str] = &["draft", "scheduled", "cancelled"];
+const PURPOSES: &[&str] = &["marketing", "service"];
+/// The largest content as JSON, in bytes: the decider bounds its parts, and JSON may escape many of their characters.
+const CONTENT_LIMIT: usize = 2 * 1024 * 1024;
 
 pub struct CampaignResource;
 
-/// A campaign. Its sending is not part of this version.
+/// A campaign.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Campaign)]
 pub struct CampaignJson {
@@ -47,30 +53,38 @@ pub struct CampaignJson {
     pub name: String,
     /// `draft`, `scheduled` or `cancelled`.
     pub status: &'static str,
-    pub audience: Option<AudienceJson>,
+    pub segment: Option<SegmentJson>,
     pub content: Option<ContentJson>,
+    /// When it goes out; null unless it is scheduled.
     pub scheduled_at: Option<String>,
-    /// IANA name.
+    /// The zone its author thinks in.
     pub time_zone: Option<String>,
     pub created_at: String,
     pub updated_at: String,
 }
 
-/// Who gets it: contacts that match the filter and have consented to the purpose.
+/// Who gets a campaign.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AudienceJson {
+#[schema(as = Segment)]
+pub struct SegmentJson {
+    /// The JSON form of `filter=` of the list of contacts.
     #[schema(value_type = Object)]
     pub filter: Value,
+    /// What they must have consented to: `marketing` or `service`.
     pub purpose: &'static str,
 }
 
+/// What a campaign says.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CampaignContent)]
 pub struct ContentJson {
     pub subject: String,
     pub preheader: String,
     pub from_name: String,
     pub from_email: String,
+    /// Lists leave it out unless `fields` names it.
     pub html: String,
+    /// Null: made from the HTML. Lists leave it out unless `fields` names it.
     pub text: Option<String>,
 }
 
@@ -82,39 +96,36 @@ impl Resource for CampaignResource {
         filterable: &[
             ("name", FieldType::Text),
             ("subject", FieldType::Text),
-            ("status", FieldType::Choice(&["draft", "scheduled", "cancelled"])),
-            ("purpose", FieldType::Choice(&["service", "marketing"])),
+            ("status", FieldType::Choice(STATUSES)),
+            ("purpose", FieldType::Choice(PURPOSES)),
             ("scheduled_at", FieldType::Time),
             ("created_at", FieldType::Time),
             ("updated_at", FieldType::Time),
         ],
         sortable: &["name", "subject", "status", "scheduled_at", "created_at", "updated_at"],
         default_sort: "-created_at",
-        facetable: &["status"],
+        facetable: &["status", "purpose"],
         searchable: true,
         ..ListSpec::NOTHING
     };
+    const LARGE: &'static [&'static str] = &["content.html", "content.text"];
 
     fn present(id: Uuid, record: &Record<CampaignRow>, _: &Keyring) -> CampaignJson {
         let row = &record.row;
-        let audience = row.segment.as_ref().map(|segment| AudienceJson {
+        let segment = row.segment.as_ref().map(|segment| SegmentJson {
             filter: serde_json::from_str(&segment.filter).unwrap_or_default(),
             purpose: purpose_word(segment.purpose),
         });
-        let content = row.content.clone().map(|content| ContentJson {
-            subject: content.subject,
-            preheader: content.preheader,
-            from_name: content.from_name,
-            from_email: content.from_email,
-            html: content.html,
-            text: content.text,
+        let content = row.content.clone().map(|content| {
+            let CampaignContent { subject, preheader, from_name, from_email, html, text } = content;
+            ContentJson { subject, preheader, from_name, from_email, html, text }
         });
         CampaignJson {
             id,
             revision: record.revision,
             name: row.name.clone(),
             status: row.status.as_str(),
-            audience,
+            segment,
             content,
             scheduled_at: row.departure.as_ref().map(|departure| departure.at.to_string()),
             time_zone: row.departure.as_ref().map(|departure| departure.time_zone.clone()),
@@ -126,24 +137,28 @@ impl Resource for CampaignResource {
 
 /// The command endpoints.
 pub fn routes() -> OpenApiRouter<App> {
+    let large = OpenApiRouter::new().routes(routes!(set_content)).layer(Extension(BodyLimit(CONTENT_LIMIT)));
     OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(set_audience))
-        .routes(routes!(preview_audience))
-        .routes(routes!(set_content))
+        .routes(routes!(preview))
         .routes(routes!(schedule))
         .routes(routes!(unschedule))
         .routes(routes!(cancel))
+        .merge(large)
 }
 
+/// A new campaign.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct NewCampaign {
+    /// For those who send it; receivers never see it.
+    #[schema(example = "Spring sale")]
     pub name: String,
 }
 
-/// Makes a campaign, a draft.
-#[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = NewCampaign,
-    responses((status = 201, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
+/// Makes a campaign, a draft without audience and content.
+#[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = NewCampaign, responses(
+    (status = 201, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
 async fn create(State(app): State<App>, command: Command<NewCampaign>) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let id = command.meta.command.aggregate(0);
@@ -152,158 +167,162 @@ async fn create(State(app): State<App>, command: Command<NewCampaign>) -> Result
     Ok(app.created("campaigns", id, &receipt))
 }
 
-/// A saved segment: a filter over contacts, in the JSON form of the list of contacts, and a purpose they consented to.
+/// What a receiver must have consented to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ConsentPurpose)]
+pub enum PurposeJson {
+    /// Messages about a service the person uses.
+    Service,
+    #[default]
+    Marketing,
+}
+
+impl From<PurposeJson> for ConsentPurpose {
+    fn from(purpose: PurposeJson) -> Self {
+        match purpose {
+            PurposeJson::Service => Self::Service,
+            PurposeJson::Marketing => Self::Marketing,
+        }
+    }
+}
+
+/// Who is to get it.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[schema(example = json!({"filter": {"tags": {"_eq": "newsletter"}}, "purpose": "marketing"}))]
-pub struct Audience {
-    #[serde(default)]
+pub struct NewSegment {
+    /// The JSON form of `filter=` of the list of contacts; `{}` is everybody. It says what people have in common; it is
+    /// no place for one person's data.
     #[schema(value_type = Object)]
     pub filter: Value,
-    /// `marketing` when absent.
-    #[schema(value_type = Option<String>)]
-    pub purpose: Option<ConsentPurpose>,
+    pub purpose: PurposeJson,
 }
 
-/// The segment's filter, checked against what the list of contacts offers.
-fn checked(app: &App, caller: &Caller, filter: &Value) -> Result<FilterAst, Problem> {
-    if filter.is_null() {
-        return Ok(FilterAst::All);
-    }
-    let variables = Variables { now: app.clock.now().0, current_user: Some(caller.principal()) };
-    filter::parse(filter, false, ContactResource::LIST.filterable, &variables).map_err(|errors| {
-        let at = |error: FieldError| FieldError { pointer: format!("/filter: {}", error.pointer), ..error };
-        Problem::validation(errors.into_iter().map(at).collect())
-    })
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"segment": {"filter": {"tags": {"_eq": "newsletter"}}, "purpose": "marketing"}}))]
+pub struct NewAudience {
+    pub segment: NewSegment,
 }
 
-/// Sets who gets the campaign.
-#[utoipa::path(put, path = "/v1/campaigns/{id}/audience", tag = "campaigns", request_body = Audience,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
+/// Sets who gets a campaign, whole. Who that is is found out when it goes out; see the preview.
+#[utoipa::path(put, path = "/v1/campaigns/{id}/audience", tag = "campaigns", request_body = NewAudience,
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
+    (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
+    (status = 422, description = "The filter is not one of contacts", body = ProblemDocument)))]
 async fn set_audience(
     State(app): State<App>,
     Path(id): Path<Uuid>,
-    command: Command<Audience>,
+    command: Command<NewAudience>,
 ) -> Result<Response, Problem> {
-    command.allow(WRITE)?;
-    checked(&app, &command.caller, &command.body.filter)?;
-    let filter = if command.body.filter.is_null() { "{}".to_owned() } else { command.body.filter.to_string() };
-    let purpose = command.body.purpose.unwrap_or(ConsentPurpose::Marketing);
-    run(&app, id, &command, CampaignCommand::SetAudience { segment: Segment { filter, purpose } }).await
+    let NewSegment { filter, purpose } = &command.body.segment;
+    people::segment(filter, app.clock.now().0, "/segment/filter")?;
+    let segment = Segment { filter: filter.to_string(), purpose: (*purpose).into() };
+    run(&app, id, &command, CampaignCommand::SetAudience { segment }).await
 }
 
-/// Who would get the campaign now.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AudiencePreview {
-    /// Contacts that match and have consented.
-    pub total: u64,
-    /// The first ten.
-    #[schema(value_type = Vec<Object>)]
-    pub items: Vec<Value>,
-}
-
-/// Counts the contacts that would get the campaign now and shows the first ten.
+/// Who would get a campaign now: the contacts of its segment who have consented to its purpose. Needs
+/// `mail.campaign:read` and `crm.contact:read`.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/audience/preview", tag = "campaigns", params(("id" = Uuid, Path)),
-    responses((status = 200, body = AudiencePreview), (status = 409, body = ProblemDocument)))]
-async fn preview_audience(
+    responses((status = 200, body = AudiencePreview), (status = 404, body = ProblemDocument),
+    (status = 409, description = "audience_missing", body = ProblemDocument)))]
+async fn preview(
     State(app): State<App>,
     caller: Caller,
     consistency: Consistency,
     Path(id): Path<Uuid>,
 ) -> Result<Json<AudiencePreview>, Problem> {
-    caller.allow("mail.campaign:read")?;
+    caller.allow(&read_scope::<CampaignResource>())?;
     caller.allow("crm.contact:read")?;
-    app.settle("campaigns", &consistency).await?;
-    app.settle_search(&consistency, None).await?;
-    let campaign = app.views.record::<Campaigns>(&caller.tenant, id).await?;
-    let campaign = campaign.ok_or_else(|| Problem::not_found("campaign"))?;
-    let Some(segment) = campaign.row.segment else {
-        return Err(Problem::rejected("no_audience", "the campaign has no audience yet; set it first"));
-    };
+    let campaign = app.writer.load::<Campaign>(&caller.tenant, id).await?;
+    if campaign.revision == 0 {
+        return Err(rejection(CampaignRejection::Unknown.into()));
+    }
+    let segment = campaign.state.segment().ok_or_else(|| rejection(CampaignRejection::NoAudience.into()))?;
     let filter = serde_json::from_str(&segment.filter).unwrap_or_default();
-    let matching = listing::filter(&checked(&app, &caller, &filter)?);
-    let consent = format!("consents.{}", purpose_word(segment.purpose));
-    let consented = Filter::cmp(consent, Op::Eq, [FieldValue::Bool(true)]);
-    let mut query = Query::new(caller.tenant.as_str());
-    query.collections = vec!["contacts".to_owned()];
-    query.filter = Filter::And(vec![matching, consented]);
-    query.limit = 10;
-    query.total = true;
-    let hits = app.search.index().search(query).await?;
-    let ids: Vec<Uuid> = hits.ids.iter().filter_map(|hit| Uuid::parse_str(&hit.id).ok()).collect();
-    let found = app.views.records::<Contacts>(&caller.tenant, &ids).await?;
-    let records: Vec<_> = ids.into_iter().zip(found).filter_map(|(id, record)| Some((id, record?))).collect();
-    let items = app.present::<ContactResource>(&caller.tenant, &records).await?;
-    Ok(Json(AudiencePreview { total: hits.total.unwrap_or(0), items }))
+    let filter = people::segment(&filter, app.clock.now().0, "/segment/filter")?;
+    let preview = people::preview(&app, &caller, &consistency, filter, purpose_word(segment.purpose)).await?;
+    Ok(Json(preview))
 }
 
-/// What is sent. A draft may be incomplete.
+/// What it is to say. A draft may lack anything; scheduling asks for what is needed.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(example = json!({"subject": "Spring is here", "from_name": "Garden", "from_email": "news@garden.example",
+    "html": "<p>Hello</p>"}))]
 pub struct NewContent {
     pub subject: String,
-    /// Shown behind the subject in inboxes.
+    /// The line a mailbox shows after the subject.
     pub preheader: String,
     pub from_name: String,
     pub from_email: String,
     pub html: String,
-    /// Made from the HTML when absent.
+    /// The plain part; made from the HTML when absent.
     pub text: Option<String>,
 }
 
-/// Sets the content of a draft.
+/// Sets what a campaign says, whole.
 #[utoipa::path(put, path = "/v1/campaigns/{id}/content", tag = "campaigns", request_body = NewContent,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
-    (status = 409, description = "campaign_scheduled", body = ProblemDocument), (status = 422, body = ProblemDocument)))]
+    (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
+    (status = 422, description = "too_long, invalid_text, invalid_email", body = ProblemDocument)))]
 async fn set_content(
     State(app): State<App>,
     Path(id): Path<Uuid>,
     command: Command<NewContent>,
 ) -> Result<Response, Problem> {
-    let new = &command.body;
+    command.allow(WRITE)?;
+    let Command { caller, body, meta, .. } = &command;
+    let NewContent { subject, preheader, from_name, from_email, html, text } = body;
     let content = CampaignContent {
-        subject: new.subject.clone(),
-        preheader: new.preheader.clone(),
-        from_name: new.from_name.clone(),
-        from_email: new.from_email.clone(),
-        html: new.html.clone(),
-        text: new.text.clone(),
+        subject: subject.clone(),
+        preheader: preheader.clone(),
+        from_name: from_name.clone(),
+        from_email: from_email.clone(),
+        html: html.clone(),
+        text: text.clone(),
     };
-    run(&app, id, &command, CampaignCommand::SetContent { content }).await
+    let set = CampaignCommand::SetContent { content };
+    let receipt = app.writer.execute::<Campaign>(&caller.tenant, id, meta, &set).await;
+    let receipt = receipt.map_err(|error| refused_at(error, "/content", ""))?;
+    Ok(app.answer(StatusCode::OK, id, &receipt))
 }
 
-/// When it goes out.
+/// When it is to go out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct Departure {
-    /// RFC 3339, in the future, at most a year ahead.
+pub struct NewSchedule {
+    /// RFC 3339, in the future and within a year.
+    #[schema(example = "2027-03-20T09:00:00+01:00")]
     pub at: String,
-    /// IANA name, for showing the time.
+    /// The zone its author thinks in, an IANA name.
     #[schema(example = "Europe/Berlin")]
     pub time_zone: String,
 }
 
-/// Schedules a complete campaign, another time too while it is scheduled.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/schedule", tag = "campaigns", request_body = Departure,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
+/// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/schedule", tag = "campaigns", request_body = NewSchedule,
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
+    (status = 409, description = "audience_missing, content_incomplete, campaign_cancelled", body = ProblemDocument),
+    (status = 422, description = "invalid_time, time_past, time_too_far, invalid_time_zone", body = ProblemDocument)))]
 async fn schedule(
     State(app): State<App>,
     Path(id): Path<Uuid>,
-    command: Command<Departure>,
+    command: Command<NewSchedule>,
 ) -> Result<Response, Problem> {
-    let at = Micros::parse(&command.body.at).ok_or_else(|| crate::errors::invalid_time("/at"))?;
+    let at = Micros::parse(&command.body.at).ok_or_else(|| invalid_time("/at"))?;
     let time_zone = command.body.time_zone.clone();
     run(&app, id, &command, CampaignCommand::Schedule { at, time_zone }).await
 }
 
 /// Makes a scheduled campaign a draft again.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/unschedule", tag = "campaigns", params(("id" = Uuid, Path)),
-    responses((status = 200, body = CommandReceipt)))]
+    responses((status = 200, body = CommandReceipt), (status = 409, description = "campaign_cancelled",
+    body = ProblemDocument)))]
 async fn unschedule(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     run(&app, id, &command, CampaignCommand::Unschedule).await
 }
 
-/// Cancels a campaign for good.
+/// Cancels a campaign: it will never go out.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/cancel", tag = "campaigns", params(("id" = Uuid, Path)),
-    responses((status = 200, body = CommandReceipt)))]
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
 async fn cancel(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     run(&app, id, &command, CampaignCommand::Cancel).await
 }
@@ -312,4 +331,29 @@ async fn run<T>(app: &App, id: Uuid, command: &Command<T>, what: CampaignCommand
     command.allow(WRITE)?;
     let receipt = app.writer.execute::<Campaign>(&command.caller.tenant, id, &command.meta, &what).await?;
     Ok(app.answer(StatusCode::OK, id, &receipt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::missing_from_search;
+    use projectors::mail::campaigns::{CampaignStatus, Departure};
+
+    #[test]
+    fn search_knows_every_field_a_list_names() {
+        let at = Micros(1_769_903_910_000_000);
+        let row = CampaignRow {
+            name: "Spring".into(),
+            status: CampaignStatus::Scheduled,
+            segment: Some(Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Service }),
+            content: Some(CampaignContent { subject: "Spring".into(), ..Default::default() }),
+            departure: Some(Departure { at, time_zone: "UTC".into() }),
+        };
+        let record = Record { revision: 9, first: 5, created_at: at, updated_at: at, row };
+        assert_eq!(missing_from_search::<CampaignResource>(&record, &Keyring::default()), Vec::<&str>::new());
+        let shown = CampaignResource::present(Uuid::from_u128(1), &record, &Keyring::default());
+        let segment = shown.segment.unwrap();
+        assert!(STATUSES.contains(&shown.status) && PURPOSES.contains(&segment.purpose));
+        assert_eq!(segment.filter, serde_json::json!({"tags": "vip"}));
+    }
 }

@@ -1,3 +1,3 @@
-//! Campaigns.
+//! Mail to many: campaigns.
 
 pub mod campaigns;
