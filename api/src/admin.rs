@@ -10,6 +10,7 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use projectors::lane::ViewStatus;
+use projectors::skips::SkipOrder;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -102,7 +103,8 @@ async fn resume(
     command: crate::command::Command<Resume>,
 ) -> Result<Json<GenerationName>, Problem> {
     command.allow(OPERATE)?;
-    app.views.resume(&view, command.body.skip)?;
+    let order = |seq| SkipOrder { seq, by: command.caller.actor.to_string(), at: app.clock.now() };
+    app.views.resume(&view, command.body.skip.map(order)).await?;
     if let Some(seq) = command.body.skip {
         tracing::warn!(%view, seq, actor = %command.caller.actor, "an event is passed over by an operator's order");
     }

@@ -63,7 +63,6 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for Command<T> {
         let command = key.command_id(caller.tenant.as_str(), caller.principal(), parts.method.as_str(), path);
         let running = app.running().begin(command)?;
         let empty = parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
-            && !parts.headers.contains_key(header::CONTENT_TYPE)
             && !parts.headers.contains_key(header::TRANSFER_ENCODING);
         let at = happened_at(&parts.headers, &caller, app)?;
         let (body, digest) = if empty && std::mem::size_of::<T>() == 0 {

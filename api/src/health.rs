@@ -78,6 +78,9 @@ impl App {
                 problems
                     .push(format!("{} is paused before event {}: {}; {fix}", view.generation, pause.seq, pause.error));
             }
+            if let Some(why) = &view.interrupted {
+                problems.push(format!("{} is interrupted and tries again: {why}", view.generation));
+            }
             let is_facts = self.views.serving(&view.view).is_ok_and(|slot| slot.projection().family() == Family::Facts);
             let behind = if is_facts { facts_position } else { log_position }.saturating_sub(view.position);
             if view.stage == "serving" && view.paused.is_none() && behind > MAX_LAG {

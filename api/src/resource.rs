@@ -103,7 +103,9 @@ async fn list<R: Resource>(
     listing::list::<R>(&app, &caller, &consistency, query.as_deref()).await
 }
 
+// A misspelt `as_of` must not show the present.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OneQuery {
     as_of: Option<String>,
     #[serde(rename = "wait_ms")]

@@ -3,7 +3,8 @@
 use crate::{
     analytics::visits::Visits,
     cms::{self, routes::Routes},
-    crm, identity,
+    crm::{self, timeline::Timeline},
+    identity, learning, mail,
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
@@ -30,12 +31,15 @@ record_views![
     crm::imports::Imports,
     identity::accounts::Accounts,
     identity::api_keys::ApiKeys,
+    learning::courses::Courses,
+    learning::enrolments::Enrolments,
+    mail::campaigns::Campaigns,
     shop::orders::Orders,
     shop::products::Products,
 ];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    let others: [Arc<dyn Projection>; 2] = [Arc::new(Routes), Arc::new(Visits)];
+    let others: [Arc<dyn Projection>; 3] = [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits)];
     record_projections().into_iter().chain(others).collect()
 }

@@ -120,11 +120,28 @@ fn seq_of(followed: &Followed) -> u64 {
 
 /// Takes decoded events into one view of a store without a lane; what scratch replays and tests use.
 pub async fn take(store: &ReadStore, slot: &Slot, cell: &str, batch: Vec<Followed>) -> Result<(), String> {
+    let (write, progress) = plan(store, slot, cell, batch).await?;
+    store.write(write).await.map_err(|error| error.to_string())?;
+    slot.advance(progress);
+    Ok(())
+}
+
+/// What [`take`] writes, for a caller that writes it: the view counts as advanced already.
+pub async fn changes(store: &ReadStore, slot: &Slot, cell: &str, batch: Vec<Followed>) -> Result<WriteBatch, String> {
+    let (write, progress) = plan(store, slot, cell, batch).await?;
+    slot.advance(progress);
+    Ok(write)
+}
+
+async fn plan(
+    store: &ReadStore,
+    slot: &Slot,
+    cell: &str,
+    batch: Vec<Followed>,
+) -> Result<(WriteBatch, Progress), String> {
     let outcome = batch::apply(store, slot, &items(batch)).await.map_err(|error| error.to_string())?;
     let mark = Mark { view: slot.generation().to_string(), cell: cell.to_owned(), seq: outcome.progress.upto };
-    store.write(WriteBatch { ops: outcome.ops, marks: vec![mark] }).await.map_err(|error| error.to_string())?;
-    slot.advance(outcome.progress);
-    Ok(())
+    Ok((WriteBatch { ops: outcome.ops, marks: vec![mark] }, outcome.progress))
 }
 
 impl Item {

@@ -14,7 +14,9 @@ pub mod generation;
 mod harness;
 pub mod identity;
 pub mod lane;
+pub mod learning;
 pub mod listing;
+pub mod mail;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;
@@ -22,6 +24,7 @@ pub mod replay;
 pub mod search;
 pub mod search_lane;
 pub mod shop;
+pub mod skips;
 pub mod sort_key;
 pub mod views;
 

@@ -5,6 +5,7 @@ use crate::{
     lane::{Lane, Slot, ViewStatus, mark_cell},
     projection::Projection,
     read_store::{ReadStore, ReadStoreError, ReadStorePort},
+    skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
 use std::{
@@ -37,16 +38,16 @@ impl Views {
             let mine = |generation: &&Generation| generation.view == name && generation.version == version;
             for (generation, stage) in known.iter().filter(|(known, stage)| mine(known) && **stage != Stage::Retired) {
                 let seq = store.mark(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
-                let slot = Slot::new(projection.clone(), generation.clone(), seq.unwrap_or(0));
-                slots.insert(generation.clone(), (Arc::new(slot), *stage));
+                let slot = slot(&store, projection, generation, seq.unwrap_or(0)).await?;
+                slots.insert(generation.clone(), (slot, *stage));
             }
             let serving = slots.iter().any(|(generation, (_, stage))| mine(&generation) && *stage == Stage::Serving);
             if !serving {
                 let number = known.keys().filter(|g| g.view == name).map(|g| g.number + 1).max().unwrap_or(0);
                 let generation = Generation { view: name.to_owned(), version, number };
                 changes.push((generation.clone(), Stage::Serving));
-                let slot = Slot::new(projection.clone(), generation.clone(), 0);
-                slots.insert(generation, (Arc::new(slot), Stage::Serving));
+                let slot = slot(&store, projection, &generation, 0).await?;
+                slots.insert(generation, (slot, Stage::Serving));
             }
         }
         // A serving generation of another version cannot be read by this build: it is replaced.
@@ -144,7 +145,7 @@ impl Views {
             }
         }
         generation::save(&self.0.store, &[(generation.clone(), Stage::Building)]).await?;
-        let slot = Arc::new(Slot::new(projection.clone(), generation.clone(), 0));
+        let slot = slot(&self.0.store, &projection, &generation, 0).await?;
         write(&self.0.slots).insert(generation.clone(), (slot.clone(), Stage::Building));
         tokio::spawn(Lane::new(bus, self.0.store.clone(), projection.family(), vec![slot]).run());
         Ok(generation)
@@ -208,19 +209,38 @@ impl Views {
         Ok(())
     }
 
-    /// Tries a paused view again, passing over one event when the operator says so.
-    pub fn resume(&self, view: &str, skip: Option<u64>) -> Result<(), ViewError> {
+    /// Tries a paused view again. `skip` is an operator's order to pass over one event for good; it is kept and holds for
+    /// later generations too.
+    pub async fn resume(&self, view: &str, skip: Option<SkipOrder>) -> Result<(), ViewError> {
+        self.projection(view)?;
+        if let Some(order) = &skip {
+            skips::save(&self.0.store, view, order).await?;
+        }
         let slots = read(&self.0.slots);
         let mut found = false;
         for (slot, _) in slots.iter().filter(|(generation, _)| generation.view == view).map(|(_, entry)| entry) {
             found = true;
-            match skip {
-                Some(seq) => slot.skip(seq),
+            match &skip {
+                Some(order) => slot.skip(order.seq),
                 None => slot.resume(),
             }
         }
         if found { Ok(()) } else { Err(ViewError::NoView(view.to_owned())) }
     }
+}
+
+/// A place in a lane that passes over what operators ordered to pass over.
+async fn slot(
+    store: &ReadStore,
+    projection: &Arc<dyn Projection>,
+    generation: &Generation,
+    position: u64,
+) -> Result<Arc<Slot>, ReadStoreError> {
+    let slot = Slot::new(projection.clone(), generation.clone(), position);
+    for order in skips::load(store, &generation.view).await? {
+        slot.skip(order.seq);
+    }
+    Ok(Arc::new(slot))
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

@@ -89,7 +89,8 @@ fn judge(entry: &Entry, found: &[&Event]) -> Option<&'static str> {
         return Some("its events were torn apart");
     }
     let position = entry.answer.json()["position"].as_str().and_then(|p| p.rsplit(':').next()?.parse::<u64>().ok());
-    (!found.is_empty() && position != found.last().map(|event| event.position)).then_some("its answer names another position")
+    (!found.is_empty() && position != found.last().map(|event| event.position))
+        .then_some("its answer names another position")
 }
 
 fn describe(events: &[&Event]) -> String {

@@ -141,7 +141,13 @@ impl Shopper {
 
     fn tag(&mut self, contact: Uuid) -> Wish {
         let path = format!("/v1/contacts/{contact}/tags/t{}", self.dice.below(1 << 40));
-        Wish { method: Method::PUT, path, body: json!({}), expected: const { &[one("contact.tagged")] }, keep: Keep::Nothing }
+        Wish {
+            method: Method::PUT,
+            path,
+            body: json!({}),
+            expected: const { &[one("contact.tagged")] },
+            keep: Keep::Nothing,
+        }
     }
 
     fn place(&mut self) -> Wish {
@@ -176,7 +182,13 @@ impl Shopper {
     fn receive(&mut self) -> Wish {
         let product = self.dice.pick(&self.books.products).copied().unwrap_or_default();
         let (path, body) = (format!("/v1/products/{product}/receive"), json!({"quantity": 3, "reason": "delivery"}));
-        Wish { method: Method::POST, path, body, expected: const { &[one("product.stock_received")] }, keep: Keep::Nothing }
+        Wish {
+            method: Method::POST,
+            path,
+            body,
+            expected: const { &[one("product.stock_received")] },
+            keep: Keep::Nothing,
+        }
     }
 }
 

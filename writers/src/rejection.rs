@@ -9,7 +9,7 @@ pub enum Class {
     Missing,
     /// The command's content is wrong (422).
     Invalid,
-    /// The thing is in a state that does not allow it (422).
+    /// The thing is in a state that does not allow it (409).
     State,
     /// The caller is not who it says, or is shut out for now (401).
     Denied,

@@ -151,7 +151,8 @@ pub struct NewPage {
 
 /// Makes a page, as a draft that only editors see. An address belongs to one page of a site.
 #[utoipa::path(post, path = "/v1/pages", tag = "pages", request_body = NewPage, responses(
-    (status = 201, body = CommandReceipt), (status = 422, description = "slug_taken, or a template that is wrong", body = ProblemDocument)))]
+    (status = 201, body = CommandReceipt), (status = 409, description = "slug_taken", body = ProblemDocument),
+    (status = 422, description = "A field or the template is wrong", body = ProblemDocument)))]
 async fn create(State(app): State<App>, command: Command<NewPage>) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let Command { caller, body: new, meta, .. } = &command;
@@ -214,7 +215,7 @@ pub struct Rename {
 
 /// Gives the page another address. One that visitors may know leads to the new one from then on.
 #[utoipa::path(post, path = "/v1/pages/{id}/rename", tag = "pages", request_body = Rename,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 422, description = "slug_taken", body = ProblemDocument)))]
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 409, description = "slug_taken", body = ProblemDocument)))]
 async fn rename(State(app): State<App>, Path(id): Path<Uuid>, command: Command<Rename>) -> Result<Response, Problem> {
     let slug = command.body.slug.clone();
     run(&app, id, &command, PageCommand::RenameSlug { slug }).await
@@ -254,7 +255,7 @@ pub struct Reinstate {
 
 /// Brings a removed page back as a draft.
 #[utoipa::path(post, path = "/v1/pages/{id}/reinstate", tag = "pages", request_body = Reinstate,
-    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 422, description = "slug_taken", body = ProblemDocument)))]
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt), (status = 409, description = "slug_taken", body = ProblemDocument)))]
 async fn reinstate(
     State(app): State<App>,
     Path(id): Path<Uuid>,

@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(listing["rules"][0]["code"], "already_paid");
         assert_eq!(
             (&listing["rules"][0]["status"], &listing["rules"][0]["problem"]),
-            (&422.into(), &"rejected".into())
+            (&ProblemCode::Rejected.status_number().into(), &"rejected".into())
         );
     }
 }

@@ -54,13 +54,7 @@ pub(super) async fn page(
     }
 }
 
-async fn piece(
-    app: &App,
-    tenant: &TenantId,
-    query: &FeedQuery,
-    from: u64,
-    to: Option<u64>,
-) -> Result<Piece, Problem> {
+async fn piece(app: &App, tenant: &TenantId, query: &FeedQuery, from: u64, to: Option<u64>) -> Result<Piece, Problem> {
     let filter = query.filter(app, tenant);
     let mut piece = app.bus.read_filtered(query.family, &filter, from, PIECE).await?;
     if let Some(to) = to.filter(|to| piece.next > *to) {

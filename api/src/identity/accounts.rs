@@ -132,7 +132,8 @@ pub struct NewAccount {
 #[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = NewAccount, responses(
     (status = 201, description = "Made", body = CommandReceipt),
     (status = 403, description = "A role allows more than the caller may do", body = ProblemDocument),
-    (status = 422, description = "account_exists, a rule of names or passwords", body = ProblemDocument)))]
+    (status = 409, description = "account_exists", body = ProblemDocument),
+    (status = 422, description = "A rule of names or passwords", body = ProblemDocument)))]
 async fn create(State(app): State<App>, command: Command<NewAccount>) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let new = &command.body;

@@ -106,7 +106,7 @@ async fn sign_in(State(app): State<App>, attempt: Attempt) -> Result<Response, P
 /// Ends the session this request is made with.
 #[utoipa::path(delete, path = "/v1/sessions/current", tag = "sessions", responses(
     (status = 200, description = "Signed out", body = CommandReceipt),
-    (status = 422, description = "no_session: a key is revoked instead", body = ProblemDocument)))]
+    (status = 409, description = "no_session: a key is revoked instead", body = ProblemDocument)))]
 async fn sign_out(State(app): State<App>, command: Command) -> Result<Response, Problem> {
     let token = command.caller.session().ok_or_else(|| {
         Problem::rejected(field::NO_SESSION, "a program's key has no session; revoke it with DELETE /v1/api-keys/{id}")

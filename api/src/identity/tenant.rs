@@ -166,7 +166,8 @@ pub struct FoundedTenant {
 /// cut off is finished by sending it again with its `Idempotency-Key`.
 #[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = NewTenant, responses(
     (status = 201, description = "Founded", body = FoundedTenant), (status = 403, body = ProblemDocument),
-    (status = 422, description = "tenant_exists, a rule of names or passwords", body = ProblemDocument)))]
+    (status = 409, description = "tenant_exists", body = ProblemDocument),
+    (status = 422, description = "A rule of names or passwords", body = ProblemDocument)))]
 async fn found(State(app): State<App>, command: Command<NewTenant>) -> Result<Response, Problem> {
     command.allow(FOUND)?;
     let new = &command.body;
