@@ -31,7 +31,8 @@ pub struct UpArgs {
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
     let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
     // Take the port first: a used one is the commonest mistake and the cheapest to find.
     let address = args.listen.to_string();
     let listener = TcpListener::bind(args.listen)

@@ -91,7 +91,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
             platform = restarted(dir.path(), platform).await;
             *lock(&address) = platform.client();
         } else {
-            platform.kill_log_server();
+            let server = platform.kill_log_server();
+            eventually("another nats-server", 60, async || platform.log_server() != server).await;
         }
         eventually("an answer after the kill", 120, async || books.answers() > before + SHOPPERS).await;
         let recovered = killed.elapsed().as_millis();

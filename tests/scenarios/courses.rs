@@ -10,7 +10,7 @@ async fn course(client: &Client, capacity: Option<u32>) -> (Uuid, Vec<String>) {
     let body = json!({"title": unique("Course "), "description": "Much to learn", "capacity": capacity});
     let course = client.make("/v1/courses", &body).await;
     let at = |what: &str| format!("/v1/courses/{course}/{what}");
-    client.post(&at("publish"), &json!({})).send().await.refused(422, "no_lessons");
+    client.post(&at("publish"), &json!({})).send().await.refused(409, "no_lessons");
     for (title, kind, required) in [("Begin", "video", true), ("Aside", "page", false), ("Prove", "quiz", true)] {
         let lesson = json!({"title": title, "kind": kind, "minutes": 10, "required": required});
         let added = client.post(&at("lessons"), &lesson).send().await;
@@ -37,7 +37,7 @@ async fn a_learner_completes_a_course() {
     let (course, lessons) = course(&client, None).await;
     let learner = contact(&client).await;
     let enrolment = enrol(&client, course, learner).await.expect(201).id();
-    enrol(&client, course, learner).await.refused(422, "already_enrolled");
+    enrol(&client, course, learner).await.refused(409, "already_enrolled");
     let path = format!("/v1/enrolments/{enrolment}");
     let complete = |lesson: &str, body: Value| client.post(&format!("{path}/lessons/{lesson}/complete"), &body).send();
     let status = async || client.read(&path).await.expect(200).json()["status"].clone();
@@ -48,7 +48,7 @@ async fn a_learner_completes_a_course() {
     assert_eq!(status().await, "active");
     complete(&lessons[2], json!({"score": 90})).await.expect(200);
     assert_eq!(status().await, "completed");
-    enrol(&client, course, learner).await.refused(422, "already_completed");
+    enrol(&client, course, learner).await.refused(409, "already_completed");
     let of_course = client.read(&format!("/v1/enrolments?filter[course][_eq]={course}")).await.expect(200).json();
     assert_eq!(of_course["items"].as_array().map(Vec::len), Some(1));
 }
@@ -64,14 +64,14 @@ async fn a_course_has_no_more_learners_than_places() {
     let answers = futures::future::join_all(learners.iter().map(|learner| enrol(&client, course, *learner))).await;
     let enrolled: Vec<Uuid> = answers.iter().filter(|answer| answer.status == 201).map(Answer::id).collect();
     assert_eq!(enrolled.len(), 2);
-    answers.into_iter().filter(|answer| answer.status != 201).for_each(|answer| _ = answer.refused(422, "course_full"));
+    answers.into_iter().filter(|answer| answer.status != 201).for_each(|answer| _ = answer.refused(409, "course_full"));
     let withdraw = format!("/v1/enrolments/{}/withdraw", enrolled[0]);
     client.post(&withdraw, &json!({"reason": "learner"})).send().await.expect(200);
     let late = contact(&client).await;
     enrol(&client, course, late).await.expect(201);
     client.post(&format!("/v1/courses/{course}/retire"), &json!({})).send().await.expect(200);
     let later = contact(&client).await;
-    enrol(&client, course, later).await.refused(422, "course_not_published");
+    enrol(&client, course, later).await.refused(409, "course_not_published");
 }
 
 #[tokio::test(flavor = "multi_thread")]

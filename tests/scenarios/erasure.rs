@@ -62,7 +62,7 @@ async fn an_erased_person_is_nowhere() {
         let items = client.read(empty).await.expect(200).json()["items"].as_array().map(Vec::len);
         assert_eq!(items, Some(0), "{empty}");
     }
-    client.patch(&path, &json!({"city": "Rome"})).send().await.refused(422, "contact_erased");
+    client.patch(&path, &json!({"city": "Rome"})).send().await.refused(409, "contact_erased");
     let data = &Platform::shared().data_dir;
     let words = [name.as_str(), "198.51.100.23"];
     let mut left = Vec::new();

@@ -113,3 +113,27 @@ async fn a_follower_sees_what_comes_and_resumes_where_it_was() {
     assert_eq!(field("id:"), format!("eu1:{}", position(&second)), "{event:?}");
     assert_eq!(serde_json::from_str::<Value>(field("data:")).expect("JSON"), second);
 }
+
+/// The log gives its events in pieces of a bounded size, so a piece of large events has few of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_of_large_events_is_whole() {
+    let client = tenant().await;
+    let body = format!("<p>{}</p>", "large ".repeat(40_000));
+    for _ in 0..24 {
+        let page = json!({"slug": unique("large-"), "title": "Large", "body": body});
+        client.make("/v1/pages", &page).await;
+    }
+    let lines = client.get("/v1/changes?since=0&kind=page.created").header("accept", "application/x-ndjson");
+    assert_eq!(lines.send().await.expect(200).text().lines().count(), 24);
+    let (mut paged, mut since) = (0, "0".to_owned());
+    loop {
+        let page = client.get(&format!("/v1/changes?since={since}&kind=page.created&limit=10")).send().await;
+        let page = page.expect(200).json();
+        paged += page["items"].as_array().map_or(0, Vec::len);
+        since = page["next"].as_str().expect("where to go on").to_owned();
+        if page["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(paged, 24);
+}

@@ -58,17 +58,17 @@ async fn an_order_is_placed_paid_shipped_returned_and_refunded() {
     let pay = |amount: i64, reference: &str| {
         client.post(&at("payments"), &json!({"amount": eur(amount), "method": "card", "reference": reference})).send()
     };
-    pay(2_801, "pi_0").await.refused(422, "overpaid");
+    pay(2_801, "pi_0").await.refused(409, "overpaid");
     pay(800, "pi_1").await.expect(200);
     assert_eq!(status(&client, order).await, "partially_paid");
     pay(800, "pi_1").await.expect(200);
     let parcel = json!({"carrier": "Post", "tracking": "T1"});
-    client.post(&at("ship"), &parcel).send().await.refused(422, "unpaid");
+    client.post(&at("ship"), &parcel).send().await.refused(409, "unpaid");
     pay(2_000, "pi_2").await.expect(200);
     assert_eq!(status(&client, order).await, "paid");
     client.post(&at("ship"), &parcel).send().await.expect(200);
     assert_eq!((stock(&client, ink).await, stock(&client, pen).await), ((8, 0), (4, 0)));
-    client.post(&at("cancel"), &json!({"reason": "too late"})).send().await.refused(422, "already_shipped");
+    client.post(&at("cancel"), &json!({"reason": "too late"})).send().await.refused(409, "already_shipped");
     let back = json!({"lines": [{"product": ink, "quantity": 1}], "reason": "broken"});
     client.post(&at("returns"), &back).send().await.expect(200);
     assert_eq!(stock(&client, ink).await, (9, 0));
@@ -77,7 +77,7 @@ async fn an_order_is_placed_paid_shipped_returned_and_refunded() {
     };
     refund(1_250, "re_1").await.expect(200);
     refund(1_250, "re_1").await.expect(200);
-    refund(1_551, "re_2").await.refused(422, "refund_exceeds_captured");
+    refund(1_551, "re_2").await.refused(409, "refund_exceeds_captured");
     refund(1_550, "re_3").await.expect(200);
     assert_eq!(status(&client, order).await, "refunded");
     let history = client.read(&at("history")).await.expect(200).json();
@@ -92,9 +92,9 @@ async fn what_is_not_there_is_not_sold() {
     let client = tenant().await;
     let ink = product(&client, 100, 3).await;
     let draft = client.make("/v1/products", &json!({"sku": unique("S"), "name": "Draft", "price": eur(1)})).await;
-    place(&client, &[(draft, 1)]).await.expect(422);
-    place(&client, &[(ink, 4)]).await.refused(422, "out_of_stock");
-    place(&client, &[(Uuid::nil(), 1)]).await.expect(422);
+    place(&client, &[(draft, 1)]).await.refused(409, "not_sellable");
+    place(&client, &[(ink, 4)]).await.refused(409, "out_of_stock");
+    place(&client, &[(Uuid::nil(), 1)]).await.refused(422, "unknown_product");
     place(&client, &[]).await.refused(422, "invalid_lines");
     let twice = place(&client, &[(ink, 1), (ink, 1)]).await.refused(422, "product_twice");
     assert_eq!(twice.errors()[0]["pointer"], "/lines/1/product");
@@ -102,24 +102,24 @@ async fn what_is_not_there_is_not_sold() {
     let orders = futures::future::join_all((0..10).map(async |_| place(&client, &[(ink, 1)]).await)).await;
     let placed: Vec<Uuid> = orders.iter().filter(|order| order.status == 201).map(Answer::id).collect();
     assert_eq!(placed.len(), 3);
-    orders.into_iter().filter(|order| order.status != 201).for_each(|order| _ = order.refused(422, "out_of_stock"));
+    orders.into_iter().filter(|order| order.status != 201).for_each(|order| _ = order.refused(409, "out_of_stock"));
     assert_eq!(stock(&client, ink).await, (3, 3));
     let cancel = format!("/v1/orders/{}/cancel", placed[0]);
     client.post(&cancel, &json!({"reason": "changed my mind"})).send().await.expect(200);
     client.post(&cancel, &json!({"reason": "changed my mind"})).send().await.expect(200);
     assert_eq!(stock(&client, ink).await, (3, 2));
     let adjust = json!({"on_hand": 1, "reason": "counted"});
-    client.post(&format!("/v1/products/{ink}/adjust"), &adjust).send().await.refused(422, "below_reserved");
+    client.post(&format!("/v1/products/{ink}/adjust"), &adjust).send().await.refused(409, "below_reserved");
     client.post(&format!("/v1/products/{ink}/receive"), &json!({"quantity": 5})).send().await.expect(200);
     assert_eq!(stock(&client, ink).await, (8, 2));
     client.post(&format!("/v1/products/{ink}/retire"), &json!({})).send().await.expect(200);
-    place(&client, &[(ink, 1)]).await.expect(422);
+    place(&client, &[(ink, 1)]).await.refused(409, "not_sellable");
     let sku = client.read(&format!("/v1/products/{ink}")).await.expect(200).json()["sku"].clone();
     client
         .post("/v1/products", &json!({"sku": sku, "name": "Again", "price": eur(1)}))
         .send()
         .await
-        .refused(422, "sku_taken");
+        .refused(409, "sku_taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn money_never_goes_back_twice_however_many_ask() {
     let answers = futures::future::join_all((0..12).map(refund)).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3);
     for answer in answers.into_iter().filter(|answer| answer.status != 200) {
-        answer.refused(422, "refund_exceeds_captured");
+        answer.refused(409, "refund_exceeds_captured");
     }
 }
 
@@ -159,5 +159,5 @@ async fn a_buyer_is_forgotten_and_the_books_stay() {
     let mut body = wanted(&[(ink, 1)]);
     body["contact"] = json!(contact);
     let order = client.make("/v1/orders", &body).await;
-    client.delete(&format!("/v1/orders/{order}/buyer")).send().await.refused(422, "buyer_is_contact");
+    client.delete(&format!("/v1/orders/{order}/buyer")).send().await.refused(409, "buyer_is_contact");
 }

@@ -49,7 +49,7 @@ async fn cursors_of_other_lists_and_wrong_questions_are_refused() {
     let cursor = page["next"].as_str().expect("more");
     for wrong in ["garbage", "%00", "AAAA", cursor.get(..cursor.len() - 2).unwrap_or_default()] {
         let natural = client.read(&format!("/v1/contacts?after={wrong}")).await;
-        assert_eq!(natural.refused(400, "unknown_cursor").errors()[0]["pointer"], "after", "{wrong}");
+        assert_eq!(natural.refused(400, "invalid_parameter").errors()[0]["pointer"], "after", "{wrong}");
         let sorted = client.read(&format!("/v1/contacts?sort=email&after={wrong}")).await;
         assert_eq!(sorted.status, 400, "{wrong}: {}", sorted.text());
     }
@@ -62,16 +62,13 @@ async fn cursors_of_other_lists_and_wrong_questions_are_refused() {
         ("limit=1&limit=2", "duplicate_parameter"),
         ("filter[shoe][_eq]=42", "unknown_field"),
         ("filter[email][_like]=x", "unknown_operator"),
-        ("filter[created_at][_gt]=soon", "malformed"),
+        ("filter[created_at][_gt]=soon", "invalid_value"),
         ("sort=notes", "invalid_value"),
     ];
     for (question, code) in questions {
         let answer = client.read(&format!("/v1/contacts?{question}")).await.expect(400);
         let codes: Vec<String> =
             answer.errors().iter().filter_map(|error| error["code"].as_str().map(str::to_owned)).collect();
-        assert!(!codes.is_empty(), "{question}: {}", answer.text());
-        if !codes.iter().any(|found| found == code) {
-            eprintln!("{question}: {codes:?}");
-        }
+        assert!(codes.iter().any(|found| found == code), "{question}: {codes:?}");
     }
 }

@@ -24,8 +24,8 @@ async fn a_repeated_request_has_one_effect_and_the_same_answer() {
     assert_eq!(history["items"].as_array().map(Vec::len), Some(3), "{history:#}");
     // A refusal is given again, and works once what stood in the way is gone.
     let (taken, key) = (json!({"email": email}), unique("key-"));
-    client.post("/v1/contacts", &taken).key(&key).send().await.refused(422, "email_taken");
-    client.post("/v1/contacts", &taken).key(&key).send().await.refused(422, "email_taken");
+    client.post("/v1/contacts", &taken).key(&key).send().await.refused(409, "email_taken");
+    client.post("/v1/contacts", &taken).key(&key).send().await.refused(409, "email_taken");
     client.delete(&path).send().await.expect(200);
     client.post("/v1/contacts", &taken).key(&key).send().await.expect(201);
 }
@@ -58,6 +58,6 @@ async fn one_address_has_one_contact_however_many_ask() {
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        answer.refused(422, "email_taken");
+        answer.refused(409, "email_taken");
     }
 }

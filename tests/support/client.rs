@@ -37,6 +37,11 @@ impl Client {
         Self { key: key.to_owned(), seen: Arc::default(), ..self.clone() }
     }
 
+    /// The same caller at another address, who remembers what it wrote.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -130,7 +135,7 @@ impl Ask {
     }
 
     pub(crate) fn if_match(self, revision: u64) -> Self {
-        self.header("if-match", &format!("\"{revision}\""))
+        self.header("if-match", &format!("\"r{revision}\""))
     }
 
     /// Panics when there is no answer.

@@ -13,11 +13,11 @@ use std::{
 /// folder of the shared platform, which nobody else can remove, goes with it.
 const WATCH: &str = r#"
 log=$1; remove=$2; shift 2
-exec 3<&0
-"$@" >>"$log" 2>&1 3<&- & platform=$!
-(cat <&3 >/dev/null; kill -9 $platform) 2>/dev/null & watcher=$!
+exec 3<&0 >>"$log" 2>&1
+"$@" 3<&- & platform=$!
+(cat <&3 >/dev/null; kill -9 $platform) & watcher=$!
 wait $platform; status=$?
-kill $watcher 2>/dev/null
+kill $watcher
 [ -z "$remove" ] || rm -rf "$remove"
 exit $status"#;
 
@@ -114,17 +114,25 @@ impl Platform {
     pub(crate) fn stop(&self) -> Option<i32> {
         let mut child = self.lock().take()?;
         signal("TERM", self.ready.pid);
+        // Waiting would close it, which kills.
+        let open = child.stdin.take();
         let status = child.wait().expect("the watcher ends");
+        drop(open);
         status.code()
     }
 
-    /// kill -9 of the present nats-server alone, if one runs. The platform starts another.
-    pub(crate) fn kill_log_server(&self) {
-        let record = std::fs::read(self.data_dir.join("nats/server.json")).unwrap_or_default();
-        let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
-        if let Some(pid) = record["process"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()) {
-            signal("KILL", pid);
-        }
+    /// kill -9 of the present nats-server alone; gives its process id. The platform starts another.
+    pub(crate) fn kill_log_server(&self) -> Option<u32> {
+        let pid = self.log_server()?;
+        signal("KILL", pid);
+        Some(pid)
+    }
+
+    /// The process id of the nats-server that is supervised now.
+    pub(crate) fn log_server(&self) -> Option<u32> {
+        let record = std::fs::read(self.data_dir.join("nats/server.json")).ok()?;
+        let record: serde_json::Value = serde_json::from_slice(&record).ok()?;
+        record["process"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
