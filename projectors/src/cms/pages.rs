@@ -274,10 +274,8 @@ mod tests {
 
     #[test]
     fn search_sees_words_and_no_tags() {
-        assert_eq!(
-            words("<p class=\"x\">Tea {{ page.title }}&amp;{% if a %} cup{# no #}</p> {x").trim(),
-            "Tea  &amp;  cup   x"
-        );
+        let found = words("<p class=\"x\">Tea {{ page.title }}&amp;{% if a %} cup{# no #}</p> {x");
+        assert_eq!(found.split_whitespace().collect::<Vec<_>>(), ["Tea", "&amp;", "cup", "x"]);
         assert!(words(&"ä<".repeat(60_000)).len() <= MAX_WORDS);
         assert_eq!(words("{"), " ");
     }
