@@ -4,14 +4,12 @@ use crate::{
     app::App,
     caller::Caller,
     http::{
+        extract::Query,
         problem::{FieldError, Problem, ProblemDocument},
         token::Consistency,
     },
 };
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use jiff::{ToSpan, civil::Date};
 use projectors::{
     analytics::visits::{Day, VISITS, Visited},

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         patch::Patch,
@@ -15,11 +16,7 @@ use crate::{
         live::{self, Shown},
     },
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{Keyring, TenantId, cms::page::PageContent};
 use projectors::{
     Record,

@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     history::{self, AsOf},
     http::{
+        extract::{Path, Query},
         problem::{Problem, ProblemDocument},
         token::Consistency,
     },
@@ -13,7 +14,7 @@ use crate::{
     site::live::Shown,
 };
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderValue, header},
     response::{Html, IntoResponse, Response},
 };

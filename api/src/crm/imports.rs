@@ -10,6 +10,7 @@ use crate::{
     http::{
         body::{self, BodyLimit},
         correlation::Correlation,
+        extract::Path,
         idempotency::IdempotencyKey,
         list::ListSpec,
         literal::FieldType,
@@ -21,7 +22,7 @@ use crate::{
 use axum::{
     Json,
     body::Body,
-    extract::{Path, RawQuery, Request, State},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::Response,
 };
