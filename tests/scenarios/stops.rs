@@ -155,7 +155,8 @@ async fn a_disk_that_fills_up_refuses_commands_and_goes_on_later() {
     answer.refused(503, "unavailable");
     client.get("/healthz").send().await.expect(200);
     std::fs::remove_file(folder.path().join("filler")).expect("removed");
-    let again = async || client.post("/v1/contacts", &body(number)).key(&format!("k{number}")).send().await.status == 201;
+    let again =
+        async || client.post("/v1/contacts", &body(number)).key(&format!("k{number}")).send().await.status == 201;
     eventually("commands are taken again", 60, again).await;
     for id in made {
         client.read(&format!("/v1/contacts/{id}")).await.expect(200);
