@@ -1,25 +1,30 @@
 //! Operating the platform through the API: the views and their generations.
 
-use crate::{app::App, caller::Caller, http::problem::Problem};
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    routing::{delete, get, post},
+use crate::{
+    app::App,
+    caller::Caller,
+    http::{
+        extract::Path,
+        problem::{Problem, ProblemDocument},
+    },
 };
+use axum::{Json, extract::State};
 use projectors::lane::ViewStatus;
+use projectors::skips::SkipOrder;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The scope of operators.
 const OPERATE: &str = "platform.view:write";
 
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/views", get(list))
-        .route("/v1/views/{view}/build", post(build))
-        .route("/v1/views/{view}/switch", post(switch))
-        .route("/v1/views/{view}/resume", post(resume))
-        .route("/v1/views/generations/{generation}", delete(retire))
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(build))
+        .routes(routes!(switch))
+        .routes(routes!(resume))
+        .routes(routes!(retire))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,6 +34,9 @@ pub struct ViewList {
     pub log_position: u64,
 }
 
+/// Every generation of every view and where it stands. Only for the tenant that operates the installation.
+#[utoipa::path(get, path = "/v1/views", tag = "views",
+    responses((status = 200, body = ViewList)))]
 async fn list(State(app): State<App>, caller: Caller) -> Result<Json<ViewList>, Problem> {
     caller.allow("platform.view:read")?;
     let log_position = app.readiness().await.log_position;
@@ -41,6 +49,9 @@ pub struct GenerationName {
     pub generation: String,
 }
 
+/// Builds a new generation of a view beside the one that serves.
+#[utoipa::path(post, path = "/v1/views/{view}/build", tag = "views", params(("view" = String, Path, example = "contacts")),
+    responses((status = 200, body = GenerationName), (status = 404, body = ProblemDocument)))]
 async fn build(
     State(app): State<App>,
     caller: Caller,
@@ -50,6 +61,9 @@ async fn build(
     Ok(Json(GenerationName { generation: app.views.build(&view).await?.to_string() }))
 }
 
+/// Lets the newest built generation serve.
+#[utoipa::path(post, path = "/v1/views/{view}/switch", tag = "views", params(("view" = String, Path, example = "contacts")),
+    responses((status = 200, body = GenerationName), (status = 404, body = ProblemDocument)))]
 async fn switch(
     State(app): State<App>,
     caller: Caller,
@@ -59,6 +73,9 @@ async fn switch(
     Ok(Json(GenerationName { generation: app.views.switch(&view).await?.to_string() }))
 }
 
+/// Drops the tables of a generation that serves no longer.
+#[utoipa::path(delete, path = "/v1/views/generations/{generation}", tag = "views", params(("generation" = String, Path, example = "contacts_v1_g1")),
+    responses((status = 200, body = GenerationName), (status = 404, body = ProblemDocument)))]
 async fn retire(
     State(app): State<App>,
     caller: Caller,
@@ -77,13 +94,17 @@ pub struct Resume {
     pub skip: Option<u64>,
 }
 
+/// Lets a paused view go on, over the event it stands at if `skip` names it.
+#[utoipa::path(post, path = "/v1/views/{view}/resume", tag = "views", request_body = Resume, params(("view" = String, Path, example = "contacts")),
+    responses((status = 200, body = GenerationName), (status = 404, body = ProblemDocument)))]
 async fn resume(
     State(app): State<App>,
     Path(view): Path<String>,
     command: crate::command::Command<Resume>,
 ) -> Result<Json<GenerationName>, Problem> {
     command.allow(OPERATE)?;
-    app.views.resume(&view, command.body.skip)?;
+    let order = |seq| SkipOrder { seq, by: command.caller.actor.to_string(), at: app.clock.now() };
+    app.views.resume(&view, command.body.skip.map(order)).await?;
     if let Some(seq) = command.body.skip {
         tracing::warn!(%view, seq, actor = %command.caller.actor, "an event is passed over by an operator's order");
     }

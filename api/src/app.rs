@@ -3,10 +3,15 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
+    quotas::{Limits, Quotas},
+    replays::Replays,
 };
-use bus_schema::{Cell, bus::Bus, keys::KeyDirectory, time::Clock};
+use bus_schema::{Cell, TenantId, bus::Bus, keys::KeyDirectory, time::Clock};
 use projectors::{Views, search_lane::Search};
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::Semaphore;
 use writers::{Writer, facts::Facts, identity::sign_in::SignIn};
 
@@ -28,6 +33,12 @@ pub struct Parts {
     pub imports: Arc<dyn ImportDesk>,
 }
 
+/// What an installation may set.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub quotas: Quotas,
+}
+
 /// Shared state of the API. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
@@ -36,16 +47,42 @@ pub struct Shared {
     parts: Parts,
     pub running: Running,
     pub followers: Arc<Semaphore>,
+    replays: Replays,
+    limits: Limits,
+    operator: OnceLock<TenantId>,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
+        Self::with_options(parts, Options::default())
+    }
+
+    pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
-        Self(Arc::new(Shared { parts, running, followers }))
+        let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
+        Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
+    }
+
+    /// Names the tenant whose people operate this installation: in no other tenant does any scope, `*` included, allow
+    /// what concerns all tenants (`platform.*`). Until it is named nobody may. Named once; later calls change nothing.
+    pub fn operated_by(&self, tenant: TenantId) {
+        _ = self.0.operator.set(tenant);
+    }
+
+    pub fn is_operated_by(&self, tenant: &TenantId) -> bool {
+        self.0.operator.get() == Some(tenant)
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub fn running(&self) -> &Running {
         &self.0.running
+    }
+
+    pub fn replays(&self) -> &Replays {
+        &self.0.replays
     }
 
     pub fn followers(&self) -> Arc<Semaphore> {

@@ -1,6 +1,10 @@
 //! Who asks: an API key or a session, named by a bearer token. The tenant comes from the token, never from the request.
 
-use crate::{app::App, errors::rejection, http::problem::Problem};
+use crate::{
+    app::App,
+    errors::rejection,
+    http::{codes::ProblemCode, problem::Problem},
+};
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
@@ -23,7 +27,12 @@ pub struct Caller {
     pub scopes: Arc<Scopes>,
     principal: String,
     token: Arc<str>,
+    /// Belongs to the tenant that operates the installation.
+    operates: bool,
 }
+
+/// Scopes of what concerns all tenants begin so.
+const PLATFORM: &str = "platform.";
 
 impl Caller {
     /// Who it is, as one text: scopes idempotency keys and rate limits.
@@ -33,7 +42,35 @@ impl Caller {
 
     /// 403 unless the caller has the scope.
     pub fn allow(&self, scope: &str) -> Result<(), Problem> {
-        if self.scopes.allows(scope) { Ok(()) } else { Err(Problem::forbidden(scope)) }
+        if !self.scopes.allows(scope) {
+            return Err(Problem::forbidden(scope));
+        }
+        if scope.starts_with(PLATFORM) && !self.operates {
+            let only = "only the tenant that operates this installation may do what concerns all tenants";
+            return Err(Problem::new(ProblemCode::Forbidden, only));
+        }
+        Ok(())
+    }
+
+    /// 403 unless the caller has all of these scopes: nobody gives more than they have, and nobody takes from somebody
+    /// who has more.
+    pub fn may_grant(&self, scopes: &Scopes) -> Result<(), Problem> {
+        if self.scopes.covers(scopes) {
+            return Ok(());
+        }
+        let beyond = scopes.iter().map(ToString::to_string).find(|scope| !self.scopes.allows(scope));
+        Err(Problem::forbidden(beyond.as_deref().unwrap_or("*")))
+    }
+
+    /// The session the caller asks with; `None` for a program's key.
+    pub fn session(&self) -> Option<SessionToken> {
+        SessionToken::parse(&self.token)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(tenant: TenantId, actor: Actor, scopes: Scopes) -> Self {
+        let principal = actor.to_string();
+        Self { tenant, actor, scopes: Arc::new(scopes), principal, token: Arc::from(""), operates: false }
     }
 
     /// Checks the credential again; for answers that stay open.
@@ -54,9 +91,14 @@ impl Caller {
             return Err(refused());
         };
         match access {
-            Ok((actor, scopes)) => {
-                Ok(Self { principal: actor.to_string(), tenant, actor, scopes: Arc::new(scopes), token: token.into() })
-            }
+            Ok((actor, scopes)) => Ok(Self {
+                principal: actor.to_string(),
+                operates: app.is_operated_by(&tenant),
+                tenant,
+                actor,
+                scopes: Arc::new(scopes),
+                token: token.into(),
+            }),
             Err(WriteError::Rejected(rejected)) => Err(rejection(rejected)),
             Err(WriteError::NoTenant(_)) => Err(refused()),
             Err(other) => Err(other.into()),
@@ -76,6 +118,38 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let missing = || Problem::unauthenticated("send `Authorization: Bearer <API key or session token>`");
-        Self::authenticate(app, bearer(&parts.headers).ok_or_else(missing)?).await
+        let caller = Self::authenticate(app, bearer(&parts.headers).ok_or_else(missing)?).await?;
+        app.limits().admit(&caller, &parts.extensions)?;
+        Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bus_schema::identity::role::Role;
+    use uuid::Uuid;
+
+    fn caller(scopes: Scopes) -> Caller {
+        Caller::of(TenantId::try_new("demo").unwrap(), Actor::Account(Uuid::nil()), scopes)
+    }
+
+    #[test]
+    fn only_the_operator_may_do_what_concerns_all_tenants() {
+        let owner = caller(Role::Owner.scopes());
+        for scope in ["platform.view:write", "platform.tenant:write", "platform.*:read"] {
+            assert!(owner.allow(scope).is_err(), "{scope}");
+            assert!(Caller { operates: true, ..owner.clone() }.allow(scope).is_ok(), "{scope}");
+        }
+        assert!(owner.allow("*.*:read").is_ok() && owner.allow("crm.contact:erase").is_ok());
+    }
+
+    #[test]
+    fn nobody_grants_more_than_they_have() {
+        let admin = caller(Role::Admin.scopes());
+        assert!(admin.may_grant(&Role::Marketer.scopes()).is_ok());
+        let refused = admin.may_grant(&Role::Owner.scopes()).unwrap_err();
+        assert_eq!((refused.code(), refused.detail()), (ProblemCode::Forbidden, "this needs the scope *"));
+        assert!(caller(Scopes::default()).may_grant(&Scopes::parse(["crm.*:read"]).unwrap()).is_err());
     }
 }

@@ -15,9 +15,10 @@ use crate::{
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bus_schema::Micros;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -62,8 +63,8 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for Command<T> {
         let command = key.command_id(caller.tenant.as_str(), caller.principal(), parts.method.as_str(), path);
         let running = app.running().begin(command)?;
         let empty = parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
-            && !parts.headers.contains_key(header::CONTENT_TYPE)
             && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let at = happened_at(&parts.headers, &caller, app)?;
         let (body, digest) = if empty && std::mem::size_of::<T>() == 0 {
             (T::default(), [0; 32])
         } else {
@@ -75,11 +76,35 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for Command<T> {
             actor: caller.actor.clone(),
             correlation: correlation.id(),
             content: command.repeatable.then(|| digest.to_vec()),
-            if_match: if_match.expected(),
+            if_match: expected(&if_match)?,
             trace: Some(correlation.traceparent()),
+            at,
         };
         Ok(Self { caller, body, meta, if_match_given: if_match != IfMatch::default(), _running: running })
     }
+}
+
+/// The header that says when a command of the past happened.
+pub const HAPPENED_AT: &str = "millrace-happened-at";
+
+/// The revision an `If-Match` names. `*` names none: the aggregate itself says whether it exists.
+fn expected(if_match: &IfMatch) -> Result<Option<u64>, Problem> {
+    if *if_match == IfMatch::default() || if_match.is_any() {
+        return Ok(None);
+    }
+    match if_match.expected() {
+        Some(revision) => Ok(Some(revision)),
+        None => Err(Problem::precondition_failed(None)),
+    }
+}
+
+/// When a command happened that is brought in from elsewhere (RFC 3339, not in the future). Needs a scope of its own:
+/// a time in the log is evidence.
+fn happened_at(headers: &HeaderMap, caller: &Caller, app: &App) -> Result<Option<Micros>, Problem> {
+    let Some(value) = headers.get(HAPPENED_AT) else { return Ok(None) };
+    caller.allow("platform.history:write")?;
+    let at = value.to_str().ok().and_then(Micros::parse).filter(|at| *at <= app.clock.now());
+    at.map(Some).ok_or_else(|| Problem::header("Millrace-Happened-At", "a time of the past, 2026-01-31T12:00:00Z"))
 }
 
 /// The answer to every command: where the record stands now. `Consistency-Token` repeats the position for reads that

@@ -1,51 +1,67 @@
-//! The description of what has no handler of its own: every collection's reads, the feed, search.
+//! The description of the API: of what has no handler of its own to stand on (every collection's reads, the feed,
+//! search), and what all endpoints have in common.
+//!
+//! Routes come into being only together with their description, so neither can be without the other.
 
-use crate::{
-    http::{filter::Op, list::ListSpec, problem::ProblemDocument},
-    resource::{Resource, collection, read_scope},
-};
+mod common;
+mod resource;
+#[cfg(test)]
+mod tests;
+
+use crate::{app::App, feed::FeedPage, http::problem::ProblemDocument, listing::ListPage, search::Found};
+use axum::routing::MethodRouter;
+pub use common::complete;
+pub use resource::resource;
 use utoipa::{
-    PartialSchema, ToSchema,
+    ToSchema,
     openapi::{
-        ContentBuilder, HttpMethod, InfoBuilder, OpenApi, PathItem, Ref, RefOr, Required, ResponseBuilder, Schema,
-        path::{OperationBuilder, ParameterBuilder, ParameterIn},
+        ContentBuilder, HttpMethod, Ref, RefOr, Required, ResponseBuilder, Schema,
+        path::{OperationBuilder, ParameterBuilder, ParameterIn, Paths},
         schema::{ArrayBuilder, ObjectBuilder, Type},
-        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
+use utoipa_axum::router::UtoipaMethodRouter;
 
-/// Title, version and how to authenticate.
-pub fn document(openapi: &mut OpenApi) {
-    openapi.info = InfoBuilder::new()
-        .title("Millrace")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(
-            "Commands are durable when they are answered; `Consistency-Token` lets a read wait for them. Lists take \
-             `filter[field][_op]=`, `sort=-a,b`, `fields=`, `limit`, `after`. Errors are RFC 9457 problems.",
-        ))
-        .build();
-    let components = openapi.components.get_or_insert_with(Default::default);
-    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    components.security_schemes.insert("bearer".into(), RefOr::T(bearer));
-    openapi.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
-    component::<ProblemDocument>(openapi);
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// The description of a GET at an address, waiting for its handler.
+pub struct Described {
+    path: String,
+    operation: OperationBuilder,
+    schemas: Schemas,
 }
 
-fn component<T: ToSchema>(openapi: &mut OpenApi) {
-    let mut schemas = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut schemas);
-    let components = openapi.components.get_or_insert_with(Default::default);
-    components.schemas.extend(schemas);
+impl Described {
+    fn new(path: impl Into<String>, operation: OperationBuilder) -> Self {
+        Self { path: path.into(), operation, schemas: Vec::new() }
+    }
+
+    fn with<T: ToSchema>(mut self) -> Self {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        self
+    }
+
+    /// The route.
+    pub fn answered_by(self, handler: MethodRouter<App>) -> UtoipaMethodRouter<App> {
+        let mut paths = Paths::new();
+        paths.add_path_operation(&self.path, vec![HttpMethod::Get], self.operation);
+        (self.schemas, paths, handler)
+    }
 }
 
 fn text(name: &str, place: ParameterIn, what: &str) -> ParameterBuilder {
+    parameter(name, place, what, Type::String)
+}
+
+fn parameter(name: &str, place: ParameterIn, what: &str, kind: Type) -> ParameterBuilder {
     let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(place)
         .required(required)
         .description(Some(what))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(ObjectBuilder::new().schema_type(kind)))
 }
 
 fn answer(schema: impl Into<RefOr<Schema>>, what: &str) -> ResponseBuilder {
@@ -59,78 +75,97 @@ fn problem(what: &str) -> ResponseBuilder {
     ResponseBuilder::new().description(what).content("application/problem+json", content)
 }
 
-/// List, record and history of a collection.
-pub fn resource<R: Resource>(openapi: &mut OpenApi) {
-    component::<R::Json>(openapi);
-    let (name, noun, scope) = (collection::<R>(), R::NOUN, read_scope::<R>());
-    let record = || RefOr::Ref(Ref::from_schema_name(R::Json::name()));
+/// A page of a list of `item`.
+fn page_of(item: RefOr<Schema>) -> Schema {
+    let string = || ObjectBuilder::new().schema_type(Type::String);
+    let counts = ArrayBuilder::new().items(
+        ObjectBuilder::new()
+            .property("value", string())
+            .property("count", ObjectBuilder::new().schema_type(Type::Integer))
+            .required("value")
+            .required("count"),
+    );
+    let facets = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("Counts by value of the facets asked for"))
+        .additional_properties(Some(counts));
     let page = ObjectBuilder::new()
-        .property("items", ArrayBuilder::new().items(record()))
-        .property("next", ObjectBuilder::new().schema_type(Type::String))
-        .property("total", ObjectBuilder::new().schema_type(Type::Integer))
-        .build();
-    let mut list = OperationBuilder::new()
-        .tag(name)
-        .summary(Some(format!("Lists {name}")))
-        .description(Some(format!("Needs `{scope}`. Newest first unless `sort` says otherwise.")))
-        .operation_id(Some(format!("list_{name}")));
-    for parameter in list_parameters(&R::LIST) {
-        list = list.parameter(parameter);
+        .property("items", ArrayBuilder::new().items(item))
+        .property("next", string().description(Some("Pass as `after` for the next page; absent on the last")))
+        .property("total", ObjectBuilder::new().schema_type(Type::Integer).description(Some("When `total=true`")))
+        .property("facets", facets)
+        .required("items");
+    Schema::Object(page.build())
+}
+
+/// The log of the tenant: `/v1/events` and `/v1/changes` are the same reader.
+pub fn feed(path: &str, summary: &str, id: &str) -> Described {
+    let query = |name: &str, what: &str| text(name, ParameterIn::Query, what);
+    let point = "a position (`eu1:48213`) or a time (RFC 3339)";
+    let pieces = |what: &str| {
+        let content = ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build();
+        (what.to_owned(), content)
+    };
+    let mut ok = answer(Ref::from_schema_name(FeedPage::name()), "A page, or a stream by `Accept`");
+    for (media_type, content) in [pieces("application/x-ndjson"), pieces("text/event-stream")] {
+        ok = ok.content(media_type, content);
     }
-    let list =
-        list.response("200", answer(Schema::Object(page), "A page")).response("400", problem("A parameter is wrong"));
-    let id = || text("id", ParameterIn::Path, "The record's id (UUID)");
-    let as_of = text("as_of", ParameterIn::Query, "The record as it was: a position (eu1:48213) or a time (RFC 3339)");
-    let one = OperationBuilder::new()
-        .tag(name)
-        .summary(Some(format!("One {noun}")))
-        .description(Some(format!("Needs `{scope}`. `ETag` is the revision; `If-None-Match` gives 304.")))
-        .operation_id(Some(format!("get_{noun}")))
-        .parameter(id())
-        .parameter(as_of)
-        .response("200", answer(record(), "The record"))
+    let operation = OperationBuilder::new()
+        .tag("events")
+        .summary(Some(summary))
+        .description(Some(
+            "Needs the read scope of the aggregate named, or `*.*:read`. With `Accept: application/x-ndjson` one event \
+             a line, with `text/event-stream` server-sent events that follow the log; `Last-Event-ID` resumes.",
+        ))
+        .operation_id(Some(id))
+        .parameter(query("from", &format!("The first event: {point}")))
+        .parameter(query("since", &format!("After this: {point}")))
+        .parameter(query("to", &format!("Up to this, inclusive: {point}")))
+        .parameter(query("context", "Only this context (`crm`)"))
+        .parameter(query("aggregate", "Only this kind of aggregate (`contact`)"))
+        .parameter(query("id", "Only this aggregate"))
+        .parameter(query("kind", "Only these kinds (`contact.created`), separated by commas"))
+        .parameter(query("family", "`events` (when absent) or `facts`"))
+        .parameter(parameter("follow", ParameterIn::Query, "Go on with what comes (NDJSON)", Type::Boolean))
+        .parameter(parameter("limit", ParameterIn::Query, "At most so many; a page: 100, at most 1000", Type::Integer))
+        .parameter(text("Last-Event-ID", ParameterIn::Header, "The last position the client has"))
+        .response("200", ok)
+        .response("400", problem("A parameter is wrong"));
+    Described::new(path, operation).with::<FeedPage>()
+}
+
+/// The records of a replay.
+pub fn replayed_records() -> Described {
+    let query = |name: &str, what: &str| text(name, ParameterIn::Query, what);
+    let operation = OperationBuilder::new()
+        .tag("events")
+        .summary(Some("The records of a replay"))
+        .description(Some("With the `filter[field][_op]=` of the live list of the same collection."))
+        .operation_id(Some("replayed_records"))
+        .parameter(text("id", ParameterIn::Path, "The replay's id (UUID)"))
+        .parameter(query("sort", "As in the live list"))
+        .parameter(query("fields", "Only these fields, separated by commas"))
+        .parameter(parameter("limit", ParameterIn::Query, "1 to 200, 50 when absent", Type::Integer))
+        .response("200", answer(page_of(RefOr::T(Schema::Object(ObjectBuilder::new().build()))), "A page"))
         .response("404", problem("There is none, or it belongs to another tenant"));
-    let history = OperationBuilder::new()
-        .tag(name)
-        .summary(Some(format!("Every event of one {noun}, oldest first")))
-        .operation_id(Some(format!("history_of_{noun}")))
-        .parameter(id())
-        .response("200", answer(crate::history::HistoryPage::schema(), "A page of events"));
-    let base = format!("/v1/{name}");
-    add(openapi, &base, list);
-    add(openapi, &format!("{base}/{{id}}"), one);
-    add(openapi, &format!("{base}/{{id}}/history"), history);
+    Described::new("/v1/replays/{id}/records", operation)
 }
 
-fn add(openapi: &mut OpenApi, path: &str, operation: OperationBuilder) {
-    let item = PathItem::new(HttpMethod::Get, operation);
-    match openapi.paths.paths.get_mut(path) {
-        Some(present) => present.merge_operations(item),
-        None => _ = openapi.paths.paths.insert(path.to_owned(), item),
-    }
-}
-
-fn list_parameters(spec: &ListSpec) -> Vec<ParameterBuilder> {
-    let query = |name: &str, what: String| text(name, ParameterIn::Query, &what);
-    let mut parameters = vec![
-        query("limit", "1 to 200, 50 when absent".into()),
-        query("after", "The `next` of the previous page".into()),
-        query("fields", "Only these fields, separated by commas".into()),
-        query("total", "true: count all matching records".into()),
-    ];
-    if !spec.sortable.is_empty() {
-        parameters.push(query("sort", format!("Of {}; `-` in front descends", spec.sortable.join(", "))));
-    }
-    if spec.searchable {
-        parameters.push(query("q", "Words to search for".into()));
-    }
-    if !spec.facetable.is_empty() {
-        parameters.push(query("facets", format!("Counts by value of {}", spec.facetable.join(", "))));
-    }
-    let operators: Vec<&str> = Op::ALL.iter().map(|op| op.text()).collect();
-    for (field, kind) in spec.filterable {
-        let what = format!("`filter[{field}][_op]=`, {}; _op is one of {}", kind.noun(), operators.join(" "));
-        parameters.push(query(&format!("filter[{field}]"), what));
-    }
-    parameters
+/// One question over several collections.
+pub fn search(collections: &str) -> Described {
+    let query = |name: &str, what: &str| text(name, ParameterIn::Query, what);
+    let page = page_of(RefOr::Ref(Ref::from_schema_name(Found::name())));
+    let operation = OperationBuilder::new()
+        .tag("search")
+        .summary(Some("Finds records of every collection the caller may read"))
+        .description(Some("The best first. Collections without a read scope are passed over."))
+        .operation_id(Some("find"))
+        .parameter(query("q", "Words to search for"))
+        .parameter(query("in", &format!("Only these, separated by commas, of {collections}")))
+        .parameter(parameter("limit", ParameterIn::Query, "1 to 200, 50 when absent", Type::Integer))
+        .parameter(query("after", "The `next` of the previous page"))
+        .parameter(parameter("total", ParameterIn::Query, "Count all that match", Type::Boolean))
+        .response("200", answer(page, "What was found"))
+        .response("400", problem("A parameter is wrong"));
+    Described::new("/v1/search", operation).with::<Found>().with::<ListPage<Found>>()
 }

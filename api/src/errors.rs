@@ -1,7 +1,7 @@
 //! From the errors of the layers below to problems.
 
 use crate::http::{
-    codes::ProblemCode,
+    codes::{ProblemCode, field},
     problem::{FieldError, Problem},
 };
 use bus_schema::keys::KeyError;
@@ -11,13 +11,29 @@ use writers::{Class, Rejected, StoreError, WriteError};
 /// A rejection as the caller sees it: its own stable code with the pointer of the field at fault.
 pub fn rejection(rejected: Rejected) -> Problem {
     let error = FieldError::new(rejected.pointer, rejected.code, rejected.message.clone());
-    let code = match rejected.class {
+    match code_of(rejected.class) {
+        ProblemCode::Unauthenticated => Problem::unauthenticated(rejected.message).with_error(error),
+        code => Problem::new(code, rejected.message).with_error(error),
+    }
+}
+
+/// The problem a class of rejections is answered with.
+pub fn code_of(class: Class) -> ProblemCode {
+    match class {
         Class::Missing => ProblemCode::NotFound,
         Class::Invalid => ProblemCode::ValidationFailed,
         Class::State => ProblemCode::Rejected,
-        Class::Denied => return Problem::unauthenticated(rejected.message).with_error(error),
-    };
-    Problem::new(code, rejected.message).with_error(error)
+        Class::Denied => ProblemCode::Unauthenticated,
+    }
+}
+
+/// A refusal whose pointer names a place of the command, turned to where the request's body has it.
+pub fn refused_at(error: WriteError, of_command: &str, of_body: &str) -> Problem {
+    let WriteError::Rejected(mut rejected) = error else { return error.into() };
+    if let Some(rest) = rejected.pointer.strip_prefix(of_command) {
+        rejected.pointer = format!("{of_body}{rest}");
+    }
+    rejection(rejected)
 }
 
 impl From<WriteError> for Problem {
@@ -75,10 +91,10 @@ impl From<bus_schema::bus::ReadError> for Problem {
 
 pub fn unknown_cursor() -> Problem {
     let message = "this cursor does not belong to this list; start again without `after`";
-    Problem::parameters(vec![FieldError::new("after", "unknown_cursor", message)])
+    Problem::parameters(vec![FieldError::new("after", field::UNKNOWN_CURSOR, message)])
 }
 
 pub fn invalid_time(pointer: &str) -> Problem {
     let message = "a time such as 2026-01-31T12:00:00Z is expected";
-    Problem::validation(vec![FieldError::new(pointer, "invalid_time", message)])
+    Problem::validation(vec![FieldError::new(pointer, field::INVALID_TIME, message)])
 }

@@ -10,11 +10,12 @@ mod stream;
 use crate::{
     app::App,
     caller::Caller,
+    describe,
     history::{EventJson, event_json, keys_of},
     http::problem::Problem,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
@@ -24,6 +25,7 @@ use bus_schema::StoredEvent;
 use query::{FeedQuery, Form};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
 
 /// A page of the feed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,8 +37,10 @@ pub struct FeedPage {
     pub more: bool,
 }
 
-pub fn routes() -> Router<App> {
-    Router::new().route("/v1/events", get(feed)).route("/v1/changes", get(feed))
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(describe::feed("/v1/events", "The tenant's log", "list").answered_by(get(feed)))
+        .routes(describe::feed("/v1/changes", "What changed since a position", "changes").answered_by(get(feed)))
 }
 
 async fn feed(

@@ -2,21 +2,43 @@
 
 use crate::app::App;
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use bus_schema::subject::Family;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain")))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The process lives; restart it when this does not answer.
+#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain")))]
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Everything measured, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses(
+    (status = 200, description = "The values now", body = String, content_type = "text/plain")))]
+async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.registry.render())
 }
 
 /// How far a view may be behind the log before the process counts as not ready, in events.
@@ -56,6 +78,9 @@ impl App {
                 problems
                     .push(format!("{} is paused before event {}: {}; {fix}", view.generation, pause.seq, pause.error));
             }
+            if let Some(why) = &view.interrupted {
+                problems.push(format!("{} is interrupted and tries again: {why}", view.generation));
+            }
             let is_facts = self.views.serving(&view.view).is_ok_and(|slot| slot.projection().family() == Family::Facts);
             let behind = if is_facts { facts_position } else { log_position }.saturating_sub(view.position);
             if view.stage == "serving" && view.paused.is_none() && behind > MAX_LAG {
@@ -80,7 +105,11 @@ impl App {
     }
 }
 
-async fn ready(State(app): State<App>) -> Response {
+/// Whether the process can serve, and where its views stand.
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+    (status = 200, description = "It can", body = Readiness),
+    (status = 503, description = "It cannot; `problems` says why", body = Readiness)))]
+async fn readyz(State(app): State<App>) -> Response {
     let readiness = app.readiness().await;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()

@@ -2,7 +2,10 @@
 
 use crate::{
     app::App,
-    http::problem::{FieldError, Problem},
+    http::{
+        codes::field,
+        problem::{FieldError, Problem},
+    },
 };
 use axum::Json;
 use bus_schema::{
@@ -40,7 +43,7 @@ pub struct EventJson {
 /// Shows an event with the keys at hand.
 pub fn event_json(event: &StoredEvent, keys: &Keyring) -> EventJson {
     let data = match event.decode() {
-        Ok(Some(decoded)) => revealing(keys, || decoded.to_json()),
+        Ok(Some(decoded)) => without_secrets(revealing(keys, || decoded.to_json())),
         Ok(None) => Value::Null,
         Err(error) => serde_json::json!({ "unreadable": error.to_string() }),
     };
@@ -63,6 +66,14 @@ pub fn event_json(event: &StoredEvent, keys: &Keyring) -> EventJson {
         aggregate_id: subject.address.id.clone(),
         data,
     }
+}
+
+/// The hash of a secret helps nobody who may read events; it is shown as sealed secrets are.
+fn without_secrets(mut data: Value) -> Value {
+    if let Some(hash) = data.get_mut("secret_hash") {
+        *hash = serde_json::json!({ "secret": true });
+    }
+    data
 }
 
 /// The keys that open some events.
@@ -108,11 +119,12 @@ pub async fn page<V: RecordView>(
     let limit = query.limit.clamp(1, 200);
     let subject = subject_of::<V>(app, tenant, id);
     let from = query.after.unwrap_or(0) + 1;
-    let mut events = app.bus.read_filtered(subject.family, &subject.to_string(), from, limit + 1).await?;
+    let piece = app.bus.read_filtered(subject.family, &subject.to_string(), from, limit + 1).await?;
+    let mut events = piece.events;
     if events.is_empty() && query.after.is_none() {
         return Err(Problem::not_found(noun));
     }
-    let more = events.len() > limit;
+    let more = piece.more || events.len() > limit;
     events.truncate(limit);
     let keys = keys_of(app, tenant, &events).await?;
     let next = events.last().filter(|_| more).map(|event| event.seq.to_string());
@@ -137,7 +149,7 @@ impl AsOf {
         }
         Micros::parse(text).map(Self::Time).ok_or_else(|| {
             let message = "a position such as eu1:48213 or a time such as 2026-01-31T12:00:00Z is expected";
-            Problem::parameters(vec![FieldError::new("as_of", "invalid_as_of", message)])
+            Problem::parameters(vec![FieldError::new("as_of", field::INVALID_AS_OF, message)])
         })
     }
 

@@ -4,8 +4,10 @@
 //! group (`crm/contacts.rs`) adds its commands.
 
 pub mod admin;
+pub mod analytics;
 pub mod app;
 pub mod caller;
+pub mod cms;
 pub mod command;
 pub mod crm;
 pub mod describe;
@@ -15,10 +17,18 @@ pub mod feed;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod identity;
+pub mod learning;
 pub mod listing;
+pub mod mail;
+pub mod money;
+pub mod people;
+pub mod quotas;
+pub mod replays;
 pub mod resource;
 pub mod router;
 pub mod search;
+pub mod shop;
 pub mod site;
 
 pub use app::App;

@@ -10,6 +10,7 @@ use crate::{
         list::{ListQuery, SortKey},
         literal::{Value, Variables},
         problem::Problem,
+        projection::Projection,
         token::Consistency,
     },
     resource::{Resource, collection},
@@ -89,10 +90,24 @@ pub async fn page<R: Resource>(
         (records, hits.next.map(|next| next.to_string()), hits.total, hits.facets)
     };
     let mut items = app.present::<R>(&caller.tenant, &records).await?;
-    items.iter_mut().for_each(|item| list.fields.apply(item));
+    for item in &mut items {
+        if list.fields == Projection::default() {
+            R::LARGE.iter().for_each(|member| leave_out(item, member));
+        }
+        list.fields.apply(item);
+    }
     let facet = |(value, count)| Facet { value, count };
     let facets = facets.into_iter().map(|(name, counts)| (name, counts.into_iter().map(facet).collect())).collect();
     Ok(ListPage { items, next, total, facets })
+}
+
+/// Removes a member named by a dotted path.
+pub fn leave_out(item: &mut JsonValue, member: &str) {
+    let (inside, name) = member.rsplit_once('.').unwrap_or(("", member));
+    let inside = if inside.is_empty() { String::new() } else { format!("/{}", inside.replace('.', "/")) };
+    if let Some(JsonValue::Object(members)) = item.pointer_mut(&inside) {
+        members.shift_remove(name);
+    }
 }
 
 /// A list request as a question to the index.
@@ -114,7 +129,7 @@ pub fn search_query(caller: &Caller, list: &ListQuery, collections: Vec<String>)
     Ok(query)
 }
 
-fn filter(ast: &FilterAst) -> Filter {
+pub(crate) fn filter(ast: &FilterAst) -> Filter {
     match ast {
         FilterAst::All => Filter::All,
         FilterAst::And(all) => Filter::And(all.iter().map(filter).collect()),

@@ -3,9 +3,10 @@
 use crate::{
     app::App,
     caller::Caller,
-    history,
+    describe, history,
     http::{
         etag::{self, IfNoneMatch},
+        extract::{Path, Query},
         list::ListSpec,
         problem::Problem,
         token::Consistency,
@@ -13,8 +14,8 @@ use crate::{
     listing,
 };
 use axum::{
-    Json, Router,
-    extract::{Path, Query, RawQuery, State},
+    Json,
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::{IntoResponse, Response},
     routing::get,
@@ -24,6 +25,7 @@ use projectors::{Record, RecordView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 /// A collection of the API.
@@ -31,14 +33,18 @@ pub trait Resource: Send + Sync + 'static {
     type View: RecordView;
     /// What a caller sees of a record.
     type Json: Serialize + ToSchema + Send;
+    /// The collection in addresses; the view's name unless that is no good address (`api-keys`).
+    const PATH: &'static str = <Self::View as RecordView>::NAME;
     /// One of them, for messages: `contact`.
     const NOUN: &'static str;
     const LIST: ListSpec;
+    /// Members (dotted) that one record may have much of: lists leave them out unless `fields=` names them.
+    const LARGE: &'static [&'static str] = &[];
 
     fn present(id: Uuid, record: &Record<<Self::View as RecordView>::Row>, keys: &Keyring) -> Self::Json;
 }
 
-/// A resource's name, `contacts`.
+/// A resource's name in views and search, `contacts`.
 pub fn collection<R: Resource>() -> &'static str {
     R::View::NAME
 }
@@ -49,13 +55,13 @@ pub fn read_scope<R: Resource>() -> String {
     format!("{}.{}:read", Event::<R>::CONTEXT, Event::<R>::AGGREGATE)
 }
 
-/// The read endpoints of a resource.
-pub fn routes<R: Resource>() -> Router<App> {
-    let base = format!("/v1/{}", collection::<R>());
-    Router::new()
-        .route(&base, get(list::<R>))
-        .route(&format!("{base}/{{id}}"), get(one::<R>))
-        .route(&format!("{base}/{{id}}/history"), get(history_of::<R>))
+/// The read endpoints of a resource, with their descriptions.
+pub fn routes<R: Resource>() -> OpenApiRouter<App> {
+    let [list_path, one_path, history_path] = describe::resource::<R>();
+    OpenApiRouter::new()
+        .routes(list_path.answered_by(get(list::<R>)))
+        .routes(one_path.answered_by(get(one::<R>)))
+        .routes(history_path.answered_by(get(history_of::<R>)))
 }
 
 impl App {
@@ -99,7 +105,9 @@ async fn list<R: Resource>(
     listing::list::<R>(&app, &caller, &consistency, query.as_deref()).await
 }
 
+// A misspelt `as_of` must not show the present.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OneQuery {
     as_of: Option<String>,
     #[serde(rename = "wait_ms")]
@@ -139,4 +147,18 @@ async fn history_of<R: Resource>(
     caller.allow(&read_scope::<R>())?;
     app.settle(R::View::NAME, &consistency).await?;
     Ok(history::page::<R::View>(&app, &caller.tenant, id, R::NOUN, &page).await?.into_response())
+}
+
+/// The fields a list may filter, sort or count by of which search knows nothing, for a record that has them all.
+#[cfg(test)]
+pub(crate) fn missing_from_search<R: Resource>(
+    record: &Record<<R::View as RecordView>::Row>,
+    keys: &Keyring,
+) -> Vec<&'static str> {
+    let tenant = TenantId::try_new("acme").expect("a valid name");
+    let doc = R::View::document(&tenant, Uuid::from_u128(1), record, keys).expect("the record can be found");
+    let spec = R::LIST;
+    let named = spec.filterable.iter().map(|(name, _)| *name).chain(spec.sortable.iter().copied());
+    let named = named.chain(spec.facetable.iter().copied());
+    named.filter(|name| doc.fields.iter().all(|(known, _)| known != name)).collect()
 }

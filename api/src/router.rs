@@ -1,62 +1,106 @@
 //! All endpoints together, and their description.
 
 use crate::{
-    admin,
+    admin, analytics,
     app::App,
+    cms::{self, pages::PageResource},
     crm::{self, contacts::ContactResource, imports::ImportResource},
     describe,
-    docs::{self, ProblemCatalog},
-    feed, health, resource,
+    docs::{self, ProblemCatalog, Rule},
+    errors::code_of,
+    feed, health,
+    http::ratelimit,
+    identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
+    learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
+    mail::{self, campaigns::CampaignResource},
+    replays::{self, Replayable},
+    resource,
     search::{self, Findable},
+    shop::{self, orders::OrderResource, products::ProductResource},
 };
-use axum::Router;
+use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+use writers::rejection_catalog;
 
-/// One line per collection: its reads, its place in search and in the description.
+/// One line per collection: its reads and its place in search.
 macro_rules! resources {
     ($($resource:ty),+ $(,)?) => {
-        fn reads() -> Router<App> {
-            Router::new() $( .merge(resource::routes::<$resource>()) )+
+        fn reads() -> Vec<OpenApiRouter<App>> {
+            vec![ $( resource::routes::<$resource>() ),+ ]
         }
 
         fn findable() -> Vec<Findable> {
             vec![ $( Findable::of::<$resource>() ),+ ]
         }
 
-        fn describe_reads(openapi: &mut OpenApi) {
-            $( describe::resource::<$resource>(openapi); )+
+        fn replayable() -> Vec<Replayable> {
+            vec![ $( Replayable::of::<$resource>() ),+ ]
         }
     };
 }
 
-resources![ContactResource, ImportResource];
+resources![
+    AccountResource,
+    ApiKeyResource,
+    CampaignResource,
+    CourseResource,
+    EnrolmentResource,
+    ContactResource,
+    ImportResource,
+    OrderResource,
+    PageResource,
+    ProductResource,
+];
 
 /// The command endpoints with their descriptions.
-fn commands() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(crm::contacts::routes()).merge(crm::imports::routes())
+fn commands() -> Vec<OpenApiRouter<App>> {
+    vec![
+        analytics::visits::routes(),
+        cms::pages::routes(),
+        crm::contacts::routes(),
+        crm::imports::routes(),
+        crm::timeline::routes(),
+        learning::courses::routes(),
+        learning::enrolments::routes(),
+        mail::campaigns::routes(),
+        identity::sessions::routes(),
+        identity::me::routes(),
+        identity::accounts::routes(),
+        identity::api_keys::routes(),
+        identity::tenant::routes(),
+        shop::orders::routes(),
+        shop::products::routes(),
+        replays::routes(replayable()),
+    ]
+}
+
+/// Every route with its description, by group.
+pub(crate) fn all_routes() -> Vec<OpenApiRouter<App>> {
+    let others = [search::routes(findable()), feed::routes(), admin::routes(), health::routes()];
+    commands().into_iter().chain(reads()).chain(others).collect()
+}
+
+fn described() -> (Router<App>, OpenApi) {
+    let (router, mut openapi) =
+        all_routes().into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge).split_for_parts();
+    describe::complete(&mut openapi);
+    (router, openapi)
 }
 
 /// The description of the whole API.
 pub fn openapi() -> OpenApi {
-    let (_, mut openapi) = commands().split_for_parts();
-    describe::document(&mut openapi);
-    describe_reads(&mut openapi);
-    openapi
+    described().1
+}
+
+/// Every code an answer can carry.
+pub fn problems() -> ProblemCatalog {
+    let rule = |spec: &writers::rejection::RejectionSpec| Rule::new(spec.code, code_of(spec.class), spec.message);
+    ProblemCatalog::new().with_rules(rejection_catalog::all().map(rule))
 }
 
 /// Every route, ready to be served.
 pub fn router(app: App) -> Router {
-    let (commands, _) = commands().split_for_parts();
-    let docs = docs::router(&openapi(), &ProblemCatalog::new());
-    Router::new()
-        .merge(commands)
-        .merge(reads())
-        .merge(search::routes(findable()))
-        .merge(feed::routes())
-        .merge(admin::routes())
-        .merge(health::routes())
-        .with_state(app.clone())
-        .merge(docs)
-        .merge(app.registry.router())
+    let (routes, openapi) = described();
+    routes.with_state(app).layer(middleware::from_fn(ratelimit::report)).merge(docs::router(&openapi, &problems()))
 }

@@ -3,31 +3,38 @@
 use crate::{
     app::App,
     caller::Caller,
+    describe,
     http::{
         list::{ListQuery, ListSpec},
         literal::Variables,
         problem::Problem,
         token::Consistency,
     },
-    listing::{ListPage, search_query},
-    resource::{Resource, read_scope},
+    listing::{ListPage, leave_out, search_query},
+    resource::{Resource, collection, read_scope},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures::future::BoxFuture;
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 const SPEC: ListSpec = ListSpec { searchable: true, extra: &["in"], ..ListSpec::NOTHING };
 
 /// A collection that can be found: how to read and show some of its records.
 pub struct Findable {
+    /// Its name in addresses and answers.
     pub collection: &'static str,
+    /// Its name in the index.
+    indexed: &'static str,
     scope: String,
     fetch: for<'a> fn(&'a App, &'a Caller, &'a [Uuid]) -> Fetched<'a>,
 }
@@ -37,7 +44,7 @@ type Fetched<'a> = BoxFuture<'a, Result<HashMap<Uuid, Value>, Problem>>;
 
 impl Findable {
     pub fn of<R: Resource>() -> Self {
-        Self { collection: crate::resource::collection::<R>(), scope: read_scope::<R>(), fetch: fetch::<R> }
+        Self { collection: R::PATH, indexed: collection::<R>(), scope: read_scope::<R>(), fetch: fetch::<R> }
     }
 }
 
@@ -45,18 +52,32 @@ fn fetch<'a, R: Resource>(app: &'a App, caller: &'a Caller, ids: &'a [Uuid]) -> 
     Box::pin(async move {
         let records = app.views.records::<R::View>(&caller.tenant, ids).await?;
         let found: Vec<_> = ids.iter().copied().zip(records).filter_map(|(id, r)| Some((id, r?))).collect();
-        let shown = app.present::<R>(&caller.tenant, &found).await?;
+        let mut shown = app.present::<R>(&caller.tenant, &found).await?;
+        shown.iter_mut().for_each(|record| R::LARGE.iter().for_each(|member| leave_out(record, member)));
         Ok(found.into_iter().map(|(id, _)| id).zip(shown).collect())
     })
 }
 
-pub fn routes(findable: Vec<Findable>) -> Router<App> {
+/// What was found: which collection, how well, the record as its own list shows it.
+#[derive(Serialize, ToSchema)]
+pub struct Found {
+    #[schema(example = "contacts")]
+    pub collection: String,
+    /// How well; absent when another order was asked for.
+    pub score: Option<f32>,
+    #[schema(value_type = Object)]
+    pub record: Value,
+}
+
+pub fn routes(findable: Vec<Findable>) -> OpenApiRouter<App> {
+    let names: Vec<&str> = findable.iter().map(|findable| findable.collection).collect();
+    let described = describe::search(&names.join(", "));
     let findable = std::sync::Arc::new(findable);
     let handler = move |State(app): State<App>, caller: Caller, consistency: Consistency, RawQuery(query): RawQuery| {
         let findable = findable.clone();
         async move { search(&app, &caller, &consistency, query.as_deref(), &findable).await }
     };
-    Router::new().route("/v1/search", get(handler))
+    OpenApiRouter::new().routes(described.answered_by(get(handler)))
 }
 
 async fn search(
@@ -78,23 +99,24 @@ async fn search(
         return Err(Problem::forbidden("*.*:read"));
     }
     app.settle_search(consistency, list.wait).await?;
-    let question = search_query(caller, &list, allowed.iter().map(|f| f.collection.to_owned()).collect())?;
+    let question = search_query(caller, &list, allowed.iter().map(|f| f.indexed.to_owned()).collect())?;
     let hits = app.search.index().search(question).await?;
-    let mut shown: HashMap<(&str, Uuid), Value> = HashMap::new();
+    let mut shown: HashMap<(String, Uuid), (&'static str, Value)> = HashMap::new();
     for findable in allowed {
-        let mine = hits.ids.iter().filter(|hit| hit.collection == findable.collection);
+        let mine = hits.ids.iter().filter(|hit| hit.collection == findable.indexed);
         let ids: Vec<Uuid> = mine.filter_map(|hit| Uuid::parse_str(&hit.id).ok()).collect();
         if !ids.is_empty() {
             let records = (findable.fetch)(app, caller, &ids).await?;
-            shown.extend(records.into_iter().map(|(id, value)| ((findable.collection, id), value)));
+            let record = |(id, value)| ((findable.indexed.to_owned(), id), (findable.collection, value));
+            shown.extend(records.into_iter().map(record));
         }
     }
-    let item = |hit: &projectors::search::Hit| {
+    let found = |hit: &projectors::search::Hit| {
         let id = Uuid::parse_str(&hit.id).ok()?;
-        let record = shown.get(&(hit.collection.as_str(), id))?;
-        Some(serde_json::json!({ "collection": hit.collection, "score": hit.score, "record": record }))
+        let (collection, record) = shown.remove(&(hit.collection.clone(), id))?;
+        Some(Found { collection: collection.to_owned(), score: hit.score, record })
     };
-    let items = hits.ids.iter().filter_map(item).collect();
+    let items = hits.ids.iter().filter_map(found).collect();
     let next = hits.next.map(|next| next.to_string());
     Ok(Json(ListPage { items, next, total: hits.total, facets: BTreeMap::new() }).into_response())
 }

@@ -8,6 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The largest body of one event, in bytes. A JetStream message stays under the server's `max_payload` with it.
 pub const MAX_BODY: usize = 1 << 20;
 
+/// The deepest nesting of a body. Far more than any event has; without a bound a forged body would use up the stack.
+const MAX_DEPTH: usize = 128;
+
 /// Encodes a value as a named map.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let body = rmp_serde::to_vec_named(value)?;
@@ -19,7 +22,9 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     if body.len() > MAX_BODY {
         return Err(DecodeError::TooLarge { bytes: body.len() });
     }
-    Ok(rmp_serde::from_slice(body)?)
+    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    reader.set_max_depth(MAX_DEPTH);
+    Ok(T::deserialize(&mut reader)?)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ mod store;
 mod wrap;
 
 use crate::{
-    bus::Bus,
+    bus::{AppendError, Bus},
     claim::ClaimHash,
     ids::{KeyId, TenantId},
     sealed::{Keyring, SealingKey, hex, keyed_hash},
@@ -104,7 +104,11 @@ impl KeyDirectory {
             return Ok(key);
         }
         let wrapped = wrap::wrap(self.0.root.secret(), &Slot::Tenant.name(tenant), &wrap::random_secret()?)?;
-        self.0.store.write(tenant, vec![(Slot::Tenant, wrapped)]).await?;
+        match self.0.store.write(tenant, vec![(Slot::Tenant, wrapped)]).await {
+            // Another process was first: its key is the tenant's.
+            Ok(()) | Err(KeyError::Write(AppendError::Conflict)) => {}
+            Err(error) => return Err(error),
+        }
         self.tenant(tenant).await?.ok_or_else(|| KeyError::NoTenant(tenant.clone()))
     }
 

@@ -95,6 +95,7 @@ impl DataDir {
     }
 
     /// The event log, and the configuration and process record of its server.
+    #[cfg(test)]
     pub fn nats(&self) -> PathBuf {
         self.root.join("nats")
     }
@@ -125,6 +126,7 @@ impl DataDir {
     }
 
     /// Logs of supervised programs.
+    #[cfg(test)]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }

@@ -36,6 +36,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Read the log: tail, show, export, replay
     Events(cli::events::EventsArgs),
+    /// Fill the tenant with believable demo data
+    Demo(cli::demo::DemoArgs),
     /// Import contacts from a file, take an import back, see what became of each row
     Import(cli::import::ImportArgs),
     /// List, build, switch and retire the views
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
             Command::Up(args) => up::run(args).await.map_err(cli::client::CliError::from),
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,
+            Command::Demo(args) => cli::demo::run(args).await,
             Command::Import(args) => cli::import::run(args).await,
             Command::Views(args) => cli::views::run(args).await,
         };

@@ -1,11 +1,13 @@
 //! `millrace up`
 
 use crate::{
+    cli::{client::Client, demo},
     platform::{Platform, StartError},
     ready::{self, Ready},
     setup,
 };
 use api::http::{limits::ServerLimits, security_headers::SecurityHeaders, server::Server, stack::Stack};
+use bus_schema::TenantId;
 use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +31,8 @@ pub struct UpArgs {
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
     let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
     // Take the port first: a used one is the commonest mistake and the cheapest to find.
     let address = args.listen.to_string();
     let listener = TcpListener::bind(args.listen)
@@ -52,10 +55,12 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     });
     let tenant = if args.no_demo { "main" } else { "demo" };
     let (login, first_start) = setup::ensure(platform, tenant).await?;
+    // The first tenant is the one whose people run this installation.
+    platform.app.operated_by(TenantId::try_new(&login.tenant).map_err(|error| StartError::Setup(error.to_string()))?);
     let limits = ServerLimits::default();
     let registry = platform.app.registry.clone();
     let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
-    let router = stack.wrap(api::router(platform.app.clone()));
+    let router = stack.wrap_with(api::router(platform.app.clone()), api::site::serve::layer(&platform.app));
     let server = Server::new(limits, &registry);
     let serving = tokio::spawn({
         let stop = stop.clone();
@@ -75,7 +80,15 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
         let failed = |source| StartError::ReadyFile { path: path.display().to_string(), source };
         ready.write(path).map_err(failed)?;
     }
-    greet(&ready, first_start);
+    greet(&ready);
+    if first_start && !args.no_demo {
+        let client = Client::new(&ready.url, &ready.api_key);
+        tokio::spawn(async move {
+            if let Err(error) = demo::fill(client, 1).await {
+                eprintln!("the demo data is not complete: {error}; `millrace demo` goes on");
+            }
+        });
+    }
     _ = serving.await;
     for path in files.iter().flatten() {
         _ = std::fs::remove_file(path);
@@ -83,12 +96,13 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     Ok(())
 }
 
-fn greet(ready: &Ready, _first_start: bool) {
+fn greet(ready: &Ready) {
     let Ready { url, tenant, email, password, api_key, .. } = ready;
     println!(
         "Millrace serves at {url}
 
   API reference   {url}/docs
+  site            {url}/sites/{tenant}/
   tenant          {tenant}
   login           {email} / {password}
   API key         {api_key}

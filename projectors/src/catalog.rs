@@ -1,10 +1,14 @@
 //! Every view of the platform, one line each.
 
 use crate::{
-    crm,
+    analytics::visits::Visits,
+    cms::{self, routes::Routes},
+    crm::{self, timeline::Timeline},
+    identity, learning, mail,
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
+    shop,
 };
 use std::sync::Arc;
 
@@ -21,9 +25,21 @@ macro_rules! record_views {
     };
 }
 
-record_views![crm::contacts::Contacts, crm::imports::Imports];
+record_views![
+    cms::pages::Pages,
+    crm::contacts::Contacts,
+    crm::imports::Imports,
+    identity::accounts::Accounts,
+    identity::api_keys::ApiKeys,
+    learning::courses::Courses,
+    learning::enrolments::Enrolments,
+    mail::campaigns::Campaigns,
+    shop::orders::Orders,
+    shop::products::Products,
+];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    record_projections()
+    let others: [Arc<dyn Projection>; 3] = [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits)];
+    record_projections().into_iter().chain(others).collect()
 }

@@ -44,6 +44,9 @@ pub enum Stage {
     Serving,
     /// No longer read; its tables stay until it is retired.
     Replaced,
+    /// Its tables are dropped. It stays known, so that its number is never given to another build: late writes and
+    /// tombstones of the old one would meet the new one's.
+    Retired,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,25 +68,20 @@ pub async fn load(store: &ReadStore) -> Result<BTreeMap<Generation, Stage>, Read
 }
 
 /// Records stages. Later calls win over earlier ones: the time is the catalogue's own counter.
-pub async fn save(store: &ReadStore, changes: &[(Generation, Option<Stage>)]) -> Result<(), ReadStoreError> {
+pub async fn save(store: &ReadStore, changes: &[(Generation, Stage)]) -> Result<(), ReadStoreError> {
     let table = TableId::try_new(CATALOG)?;
     let mut ops = Vec::new();
     for (generation, stage) in changes {
         let sort = generation.to_string().into_bytes();
         let key = RowKey { table: table.clone(), tenant: Arc::from(PLATFORM), partition: "generations".into(), sort };
         let ts = store.get(&key).await?.map_or(1, |row| row.ts + 1);
-        ops.push(match stage {
-            Some(stage) => {
-                let row = Row { generation: generation.clone(), stage: *stage };
-                let body = codec::encode(&row).map_err(|error| ReadStoreError::Unavailable {
-                    doing: "encode a generation",
-                    place: CATALOG.to_owned(),
-                    source: Box::new(error),
-                })?;
-                RowOp::Put { key, ts, body: body.into() }
-            }
-            None => RowOp::Delete { key, ts },
-        });
+        let row = Row { generation: generation.clone(), stage: *stage };
+        let body = codec::encode(&row).map_err(|error| ReadStoreError::Unavailable {
+            doing: "encode a generation",
+            place: CATALOG.to_owned(),
+            source: Box::new(error),
+        })?;
+        ops.push(RowOp::Put { key, ts, body: body.into() });
     }
     store.write(WriteBatch { ops, marks: Vec::new() }).await
 }

@@ -87,7 +87,12 @@ impl Lane {
         let items = items(batch);
         let mut write = WriteBatch::default();
         let mut advanced = Vec::new();
-        for slot in self.slots.iter().filter(|slot| slot.is_running()) {
+        let mut under_way = Vec::new();
+        for slot in self.slots.iter() {
+            under_way.push(slot.written().await);
+            if !slot.is_running() {
+                continue;
+            }
             let outcome = batch::apply(&self.store, slot, &items).await.map_err(|error| error.to_string())?;
             write.ops.extend(outcome.ops);
             write.marks.push(Mark {
@@ -101,6 +106,7 @@ impl Lane {
         for (slot, progress) in advanced {
             slot.advance(progress);
         }
+        drop(under_way);
         Ok(())
     }
 }
@@ -114,11 +120,28 @@ fn seq_of(followed: &Followed) -> u64 {
 
 /// Takes decoded events into one view of a store without a lane; what scratch replays and tests use.
 pub async fn take(store: &ReadStore, slot: &Slot, cell: &str, batch: Vec<Followed>) -> Result<(), String> {
+    let (write, progress) = plan(store, slot, cell, batch).await?;
+    store.write(write).await.map_err(|error| error.to_string())?;
+    slot.advance(progress);
+    Ok(())
+}
+
+/// What [`take`] writes, for a caller that writes it: the view counts as advanced already.
+pub async fn changes(store: &ReadStore, slot: &Slot, cell: &str, batch: Vec<Followed>) -> Result<WriteBatch, String> {
+    let (write, progress) = plan(store, slot, cell, batch).await?;
+    slot.advance(progress);
+    Ok(write)
+}
+
+async fn plan(
+    store: &ReadStore,
+    slot: &Slot,
+    cell: &str,
+    batch: Vec<Followed>,
+) -> Result<(WriteBatch, Progress), String> {
     let outcome = batch::apply(store, slot, &items(batch)).await.map_err(|error| error.to_string())?;
     let mark = Mark { view: slot.generation().to_string(), cell: cell.to_owned(), seq: outcome.progress.upto };
-    store.write(WriteBatch { ops: outcome.ops, marks: vec![mark] }).await.map_err(|error| error.to_string())?;
-    slot.advance(outcome.progress);
-    Ok(())
+    Ok((WriteBatch { ops: outcome.ops, marks: vec![mark] }, outcome.progress))
 }
 
 impl Item {

@@ -1,7 +1,10 @@
 //! Reading records and the lists that are wide rows.
+//!
+//! [`Views`] reads the generation that serves; a [`Reader`] reads any.
 
 use crate::{
-    read_store::{ReadStorePort, RowKey, Scan},
+    generation::Generation,
+    read_store::{ReadStore, ReadStorePort, RowKey, Scan},
     record_view::{MONTHS, NEWEST, RECORDS, Record, RecordView},
     views::{ViewError, Views},
 };
@@ -33,7 +36,54 @@ impl Views {
         tenant: &TenantId,
         ids: &[Uuid],
     ) -> Result<Vec<Option<Record<V::Row>>>, ViewError> {
-        let table = self.table(V::NAME, RECORDS)?;
+        self.reader(V::NAME)?.records::<V>(tenant, ids).await
+    }
+
+    /// The newest records first.
+    pub async fn newest<V: RecordView>(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<RecordPage<V::Row>, ViewError> {
+        self.reader(V::NAME)?.newest::<V>(tenant, after, limit).await
+    }
+
+    /// The record at a place of a unique list (a page by its slug).
+    pub async fn entry<V: RecordView>(
+        &self,
+        tenant: &TenantId,
+        table: &'static str,
+        partition: &str,
+        sort: Vec<u8>,
+    ) -> Result<Option<Uuid>, ViewError> {
+        self.reader(V::NAME)?.entry(tenant, table, partition, sort).await
+    }
+
+    /// Reads the generation of a view that serves now.
+    pub fn reader(&self, view: &str) -> Result<Reader<'_>, ViewError> {
+        Ok(Reader { store: self.store(), generation: self.serving(view)?.generation().clone() })
+    }
+}
+
+/// Reads one generation of a view: the serving one, or a scratch one beside it.
+pub struct Reader<'a> {
+    store: &'a ReadStore,
+    generation: Generation,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(store: &'a ReadStore, generation: Generation) -> Self {
+        Self { store, generation }
+    }
+
+    /// Several records in the order of the ids; `None` where there is none.
+    pub async fn records<V: RecordView>(
+        &self,
+        tenant: &TenantId,
+        ids: &[Uuid],
+    ) -> Result<Vec<Option<Record<V::Row>>>, ViewError> {
+        let table = self.generation.table(RECORDS)?;
         let key = |id: &Uuid| RowKey {
             table: table.clone(),
             tenant: tenant.shared(),
@@ -41,7 +91,7 @@ impl Views {
             sort: Vec::new(),
         };
         let keys: Vec<RowKey> = ids.iter().map(key).collect();
-        let rows = self.store().get_many(&keys).await?;
+        let rows = self.store.get_many(&keys).await?;
         rows.into_iter()
             .map(|row| row.map(|row| codec::decode(&row.body).map_err(ViewError::Row)).transpose())
             .collect()
@@ -54,15 +104,15 @@ impl Views {
         after: Option<&str>,
         limit: usize,
     ) -> Result<RecordPage<V::Row>, ViewError> {
-        let months = self.table(V::NAME, MONTHS)?;
-        let newest = self.table(V::NAME, NEWEST)?;
+        let months = self.generation.table(MONTHS)?;
+        let newest = self.generation.table(NEWEST)?;
         let start = after.map(|cursor| Cursor::parse(cursor).ok_or(ViewError::Cursor)).transpose()?;
         let mut months_scan = Scan::new(months, tenant.shared(), "all", 1_200).descending();
         if let Some(start) = &start {
             // Months are scanned from the cursor's own downwards: "2026-11" < "2026-11~".
             months_scan = months_scan.after(format!("{}~", start.month).into_bytes());
         }
-        let months = self.store().scan(&months_scan).await?.rows;
+        let months = self.store.scan(&months_scan).await?.rows;
         let mut ids: Vec<(String, Vec<u8>, Uuid)> = Vec::new();
         for month in months {
             let Ok(month) = String::from_utf8(month.sort) else { continue };
@@ -70,7 +120,7 @@ impl Views {
             if let Some(start) = start.as_ref().filter(|start| start.month == month) {
                 scan = scan.after(start.sort.clone());
             }
-            for row in self.store().scan(&scan).await?.rows {
+            for row in self.store.scan(&scan).await?.rows {
                 if let Ok(id) = Uuid::from_slice(&row.body) {
                     ids.push((month.clone(), row.sort, id));
                 }
@@ -89,16 +139,16 @@ impl Views {
     }
 
     /// The record at a place of a unique list (a page by its slug).
-    pub async fn entry<V: RecordView>(
+    pub async fn entry(
         &self,
         tenant: &TenantId,
         table: &'static str,
         partition: &str,
         sort: Vec<u8>,
     ) -> Result<Option<Uuid>, ViewError> {
-        let table = self.table(V::NAME, table)?;
+        let table = self.generation.table(table)?;
         let key = RowKey { table, tenant: tenant.shared(), partition: partition.to_owned(), sort };
-        Ok(self.store().get(&key).await?.and_then(|row| Uuid::from_slice(&row.body).ok()))
+        Ok(self.store.get(&key).await?.and_then(|row| Uuid::from_slice(&row.body).ok()))
     }
 }
 

@@ -176,7 +176,8 @@ impl SearchLane {
         let mut source =
             self.bus.follow(Family::Events, start + 1, Vec::new()).await.map_err(|error| error.to_string())?;
         let mut pending: Option<Pending> = None;
-        let mut unpurged = false;
+        // A process that stopped may have left something to squeeze out; it costs little when there is nothing.
+        let mut unpurged = true;
         let mut purged = Instant::now();
         loop {
             let patience = if pending.is_some() { Duration::from_millis(40) } else { PATIENCE };
@@ -216,7 +217,8 @@ impl SearchLane {
                 }
             };
             upto = Some(event.seq);
-            erased |= event.envelope.kind.ends_with(".erased");
+            // `contact.erased`, `order.buyer_erased`.
+            erased |= event.envelope.kind.ends_with("erased");
             let source = self.sources.iter().position(|source| source.follows(&event.subject.address));
             if let (Some(source), Some(id)) = (source, event.subject.address.uuid()) {
                 touched.entry((source, event.subject.tenant)).or_default().insert(id);

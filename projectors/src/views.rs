@@ -4,7 +4,8 @@ use crate::{
     generation::{self, Generation, Stage},
     lane::{Lane, Slot, ViewStatus, mark_cell},
     projection::Projection,
-    read_store::{ReadStore, ReadStoreError, ReadStorePort, TableId},
+    read_store::{ReadStore, ReadStoreError, ReadStorePort},
+    skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
 use std::{
@@ -29,23 +30,24 @@ impl Views {
     /// Opens the views over a store: each continues its serving generation of the present version, or begins one.
     pub async fn open(cell: Cell, store: ReadStore, projections: Vec<Arc<dyn Projection>>) -> Result<Self, ViewError> {
         let known = generation::load(&store).await?;
+        crate::replay::sweep(&store).await?;
         let mut slots = BTreeMap::new();
         let mut changes = Vec::new();
         for projection in &projections {
             let (name, version) = (projection.name(), projection.version());
             let mine = |generation: &&Generation| generation.view == name && generation.version == version;
-            for generation in known.keys().filter(mine) {
+            for (generation, stage) in known.iter().filter(|(known, stage)| mine(known) && **stage != Stage::Retired) {
                 let seq = store.mark(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
-                let slot = Slot::new(projection.clone(), generation.clone(), seq.unwrap_or(0));
-                slots.insert(generation.clone(), (Arc::new(slot), known[generation]));
+                let slot = slot(&store, projection, generation, seq.unwrap_or(0)).await?;
+                slots.insert(generation.clone(), (slot, *stage));
             }
             let serving = slots.iter().any(|(generation, (_, stage))| mine(&generation) && *stage == Stage::Serving);
             if !serving {
                 let number = known.keys().filter(|g| g.view == name).map(|g| g.number + 1).max().unwrap_or(0);
                 let generation = Generation { view: name.to_owned(), version, number };
-                changes.push((generation.clone(), Some(Stage::Serving)));
-                let slot = Slot::new(projection.clone(), generation.clone(), 0);
-                slots.insert(generation, (Arc::new(slot), Stage::Serving));
+                changes.push((generation.clone(), Stage::Serving));
+                let slot = slot(&store, projection, &generation, 0).await?;
+                slots.insert(generation, (slot, Stage::Serving));
             }
         }
         // A serving generation of another version cannot be read by this build: it is replaced.
@@ -54,7 +56,7 @@ impl Views {
                 .iter()
                 .any(|projection| projection.name() == generation.view && projection.version() != generation.version);
             if superseded && *stage == Stage::Serving {
-                changes.push((generation.clone(), Some(Stage::Replaced)));
+                changes.push((generation.clone(), Stage::Replaced));
             }
         }
         if !changes.is_empty() {
@@ -101,8 +103,9 @@ impl Views {
         serving.ok_or_else(|| ViewError::NoView(view.to_owned()))
     }
 
-    pub(crate) fn table(&self, view: &str, table: &'static str) -> Result<TableId, ViewError> {
-        Ok(self.serving(view)?.generation().table(table)?)
+    /// The projection of a view.
+    pub fn projection(&self, view: &str) -> Result<Arc<dyn Projection>, ViewError> {
+        self.0.projections.get(view).cloned().ok_or_else(|| ViewError::NoView(view.to_owned()))
     }
 
     /// Waits until a view has reached a position.
@@ -122,6 +125,7 @@ impl Views {
             Stage::Building => "building",
             Stage::Serving => "serving",
             Stage::Replaced => "replaced",
+            Stage::Retired => "retired",
         };
         read(&self.0.slots).values().map(|(slot, stage)| slot.status(stage_name(*stage))).collect()
     }
@@ -130,17 +134,18 @@ impl Views {
     pub async fn build(&self, view: &str) -> Result<Generation, ViewError> {
         let projection = self.0.projections.get(view).ok_or_else(|| ViewError::NoView(view.to_owned()))?;
         let bus = read(&self.0.bus).clone().ok_or(ViewError::NotStarted)?;
-        let generation = {
+        let known = generation::load(&self.0.store).await?;
+        let number = known.keys().filter(|known| known.view == view).map(|known| known.number + 1).max().unwrap_or(0);
+        let generation = Generation { view: view.to_owned(), version: projection.version(), number };
+        {
             let slots = read(&self.0.slots);
-            let mine = || slots.iter().filter(|(generation, _)| generation.view == view);
-            if let Some((building, _)) = mine().find(|(_, (_, stage))| *stage == Stage::Building) {
+            let mut mine = slots.iter().filter(|(generation, _)| generation.view == view);
+            if let Some((building, _)) = mine.find(|(_, (_, stage))| *stage == Stage::Building) {
                 return Err(ViewError::Building(building.to_string()));
             }
-            let number = mine().map(|(generation, _)| generation.number + 1).max().unwrap_or(0);
-            Generation { view: view.to_owned(), version: projection.version(), number }
-        };
-        generation::save(&self.0.store, &[(generation.clone(), Some(Stage::Building))]).await?;
-        let slot = Arc::new(Slot::new(projection.clone(), generation.clone(), 0));
+        }
+        generation::save(&self.0.store, &[(generation.clone(), Stage::Building)]).await?;
+        let slot = slot(&self.0.store, &projection, &generation, 0).await?;
         write(&self.0.slots).insert(generation.clone(), (slot.clone(), Stage::Building));
         tokio::spawn(Lane::new(bus, self.0.store.clone(), projection.family(), vec![slot]).run());
         Ok(generation)
@@ -159,12 +164,11 @@ impl Views {
             let (position, wanted) = (new.position(), old.position());
             return Err(ViewError::Behind { view: new.generation().to_string(), position, wanted });
         }
-        let changes =
-            [(new.generation().clone(), Some(Stage::Serving)), (old.generation().clone(), Some(Stage::Replaced))];
+        let changes = [(new.generation().clone(), Stage::Serving), (old.generation().clone(), Stage::Replaced)];
         generation::save(&self.0.store, &changes).await?;
         let mut slots = write(&self.0.slots);
         for (generation, stage) in &changes {
-            if let (Some(entry), Some(stage)) = (slots.get_mut(generation), stage) {
+            if let Some(entry) = slots.get_mut(generation) {
                 entry.1 = *stage;
             }
         }
@@ -185,37 +189,58 @@ impl Views {
             Some((known, slot, stage)) => {
                 if stage != Stage::Serving {
                     slot.retire();
+                    // A batch under way would write the dropped tables anew.
+                    drop(slot.written().await);
                 }
                 (known, stage)
             }
             // One of another version, which this process does not carry.
             None => known
                 .into_iter()
-                .find(|(known, _)| known.to_string() == generation)
+                .find(|(known, stage)| known.to_string() == generation && *stage != Stage::Retired)
                 .ok_or_else(|| ViewError::NoView(generation.to_owned()))?,
         };
         if stage == Stage::Serving {
             return Err(ViewError::Serving(generation.to_string()));
         }
         self.0.store.drop_tables(&generation.to_string()).await?;
-        generation::save(&self.0.store, &[(generation.clone(), None)]).await?;
+        generation::save(&self.0.store, &[(generation.clone(), Stage::Retired)]).await?;
         write(&self.0.slots).remove(&generation);
         Ok(())
     }
 
-    /// Tries a paused view again, passing over one event when the operator says so.
-    pub fn resume(&self, view: &str, skip: Option<u64>) -> Result<(), ViewError> {
+    /// Tries a paused view again. `skip` is an operator's order to pass over one event for good; it is kept and holds for
+    /// later generations too.
+    pub async fn resume(&self, view: &str, skip: Option<SkipOrder>) -> Result<(), ViewError> {
+        self.projection(view)?;
+        if let Some(order) = &skip {
+            skips::save(&self.0.store, view, order).await?;
+        }
         let slots = read(&self.0.slots);
         let mut found = false;
         for (slot, _) in slots.iter().filter(|(generation, _)| generation.view == view).map(|(_, entry)| entry) {
             found = true;
-            match skip {
-                Some(seq) => slot.skip(seq),
+            match &skip {
+                Some(order) => slot.skip(order.seq),
                 None => slot.resume(),
             }
         }
         if found { Ok(()) } else { Err(ViewError::NoView(view.to_owned())) }
     }
+}
+
+/// A place in a lane that passes over what operators ordered to pass over.
+async fn slot(
+    store: &ReadStore,
+    projection: &Arc<dyn Projection>,
+    generation: &Generation,
+    position: u64,
+) -> Result<Arc<Slot>, ReadStoreError> {
+    let slot = Slot::new(projection.clone(), generation.clone(), position);
+    for order in skips::load(store, &generation.view).await? {
+        slot.skip(order.seq);
+    }
+    Ok(Arc::new(slot))
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

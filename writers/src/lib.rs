@@ -14,6 +14,7 @@ pub mod identity;
 pub mod learning;
 pub mod mail;
 pub mod rejection;
+pub mod rejection_catalog;
 pub mod shop;
 pub mod store;
 pub mod text;

@@ -24,6 +24,15 @@ pub trait Rejection: fmt::Display + fmt::Debug + PartialEq + Send + 'static {
     fn pointer(&self) -> String;
 }
 
+/// One rejection as the reference lists it: what callers may meet, without the values of one occurrence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RejectionSpec {
+    pub code: &'static str,
+    /// The message with the names of its values: `at most {max} characters`.
+    pub message: &'static str,
+    pub class: Class,
+}
+
 /// Any aggregate's rejection, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -77,6 +86,13 @@ macro_rules! rejections {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self { $( #[allow(unused_variables)] Self::$variant $( { $($field),+ } )? => write!(f, $message) ),+ }
             }
+        }
+
+        impl $name {
+            /// Every rejection of this kind; `rejection_catalog.rs` lists them.
+            pub const SPECS: &'static [$crate::rejection::RejectionSpec] = &[ $(
+                $crate::rejection::RejectionSpec { code: $code, message: $message, class: $crate::Class::$class }
+            ),+ ];
         }
 
         impl $crate::Rejection for $name {

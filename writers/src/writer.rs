@@ -12,7 +12,8 @@ use crate::{
     store::{EventStore, StoreError},
 };
 use bus_schema::{
-    Actor, Address, Cell, CommandId, Subject, TenantId,
+    Actor, Address, Cell, CommandId, Micros, Subject, TenantId,
+    bus::{AppendError, ReadError},
     catalog::Catalogued,
     codec::{DecodeError, EncodeError},
     keys::{KeyDirectory, KeyError, TenantKey},
@@ -43,6 +44,8 @@ pub struct Meta {
     pub if_match: Option<u64>,
     /// W3C trace context to hand on.
     pub trace: Option<String>,
+    /// When it happened, for history that is brought in from elsewhere; the clock's now when absent.
+    pub at: Option<Micros>,
 }
 
 impl Meta {
@@ -55,6 +58,7 @@ impl Meta {
             content: None,
             if_match: None,
             trace: None,
+            at: None,
         }
     }
 }
@@ -166,6 +170,8 @@ impl Writer {
         let started = tokio::time::Instant::now();
         let mut attempt = 0;
         let mut fresh_only = false;
+        // An attempt may have been stored without our knowing.
+        let mut in_doubt = false;
         loop {
             let mut tx = Tx::new(&self.0, tenant, tenant_key.clone(), meta, fresh_only);
             let outcome = body(&mut tx).await;
@@ -178,22 +184,26 @@ impl Writer {
                 fresh_only = true;
                 continue;
             }
-            let value = outcome?;
-            let error = match tx.commit().await {
-                Ok(done) => return Ok(Receipt { value, position: done.position, replayed: done.replayed }),
-                Err(error) => error,
+            let error = match outcome {
+                Ok(value) => match tx.commit().await {
+                    Ok(done) => return Ok(Receipt { value, position: done.position, replayed: done.replayed }),
+                    Err(error) => error,
+                },
+                // What cannot be read now, for example to find out about an attempt before, may be readable soon.
+                Err(error) if error.is_outage() => error,
+                Err(error) => return Err(error),
             };
             attempt += 1;
+            in_doubt |= matches!(error, WriteError::Store(StoreError::Unknown(_)));
             // Decide again on what the log really holds, not on what was assumed or cached.
             fresh_only = true;
             match error {
                 WriteError::Store(StoreError::Conflict | StoreError::Duplicate) if attempt < ATTEMPTS => {
                     pause(attempt).await;
                 }
-                WriteError::Store(StoreError::Unknown(_) | StoreError::Unreachable(_))
-                    if started.elapsed() < RESOLVE_FOR =>
-                {
-                    pause(attempt.max(4)).await;
+                error if error.is_outage() && started.elapsed() < RESOLVE_FOR => pause(attempt.max(4)).await,
+                error if error.is_outage() && in_doubt => {
+                    return Err(WriteError::Store(StoreError::Unknown(error.to_string())));
                 }
                 WriteError::Store(StoreError::Conflict) => return Err(WriteError::Conflict),
                 // The event ids are taken, yet none of these aggregates knows the command: it was another request.
@@ -236,6 +246,18 @@ pub enum WriteError {
     Decode { subject: String, seq: u64, source: DecodeError },
     #[error("event {seq} of {subject} is of a kind this version does not know ({kind}); upgrade before writing")]
     UnknownKind { subject: String, seq: u64, kind: String },
+}
+
+impl WriteError {
+    /// Whether the log or the key directory could not be reached, which may pass.
+    fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Unknown(_) | StoreError::Unreachable(_))
+                | Self::Key(KeyError::Read(ReadError::Unreachable(_)))
+                | Self::Key(KeyError::Write(AppendError::Unknown(_) | AppendError::Unreachable(_)))
+        )
+    }
 }
 
 impl<R: crate::Rejection> From<R> for WriteError {

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         patch::Patch,
@@ -11,11 +12,7 @@ use crate::{
     },
     resource::Resource,
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
     crm::contact::{ConsentEvidence, ContactDetails, Purpose},
@@ -297,7 +294,7 @@ async fn give_consent(
     let new = &command.body;
     let given_at = match &new.given_at {
         Some(text) => Micros::parse(text).ok_or_else(|| crate::errors::invalid_time("/given_at"))?,
-        None => app.clock.now(),
+        None => command.meta.at.unwrap_or_else(|| app.clock.now()),
     };
     let evidence = ConsentEvidence {
         source: new.source.clone(),

@@ -10,6 +10,7 @@ use crate::{
     http::{
         body::{self, BodyLimit},
         correlation::Correlation,
+        extract::Path,
         idempotency::IdempotencyKey,
         list::ListSpec,
         literal::FieldType,
@@ -21,7 +22,7 @@ use crate::{
 use axum::{
     Json,
     body::Body,
-    extract::{Path, RawQuery, Request, State},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::Response,
 };
@@ -220,6 +221,7 @@ async fn start(
         content: command.repeatable.then_some(content),
         if_match: None,
         trace: Some(correlation.traceparent()),
+        at: None,
     };
     let plan = ImportPlan {
         label: wanted.label,

@@ -4,5 +4,5 @@
 pub mod catalog;
 pub mod pages;
 
-pub use catalog::ProblemCatalog;
+pub use catalog::{ProblemCatalog, Rule};
 pub use pages::router;

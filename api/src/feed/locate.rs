@@ -3,6 +3,9 @@
 use crate::http::problem::Problem;
 use bus_schema::{Micros, bus::Bus, subject::Family};
 
+/// Enough that one of them is an event, if a message in between is none.
+const FEW: usize = 4;
+
 /// The position of the first event of a filter at or after a time; one beyond the last event when there is none. Clocks
 /// of several writers may differ by milliseconds, so the answer is exact up to that.
 pub(super) async fn first_at(bus: &Bus, family: Family, filter: &str, time: Micros) -> Result<u64, Problem> {
@@ -10,7 +13,7 @@ pub(super) async fn first_at(bus: &Bus, family: Family, filter: &str, time: Micr
     let (mut low, mut high) = (1, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        match bus.read_filtered(family, filter, middle, 1).await?.first() {
+        match bus.read_filtered(family, filter, middle, FEW).await?.events.first() {
             Some(event) if event.envelope.at < time => low = event.seq + 1,
             _ => high = middle,
         }

@@ -4,7 +4,10 @@ use super::locate;
 use crate::{
     app::App,
     history::AsOf,
-    http::problem::{FieldError, Problem},
+    http::{
+        codes::field,
+        problem::{FieldError, Problem},
+    },
 };
 use axum::http::{HeaderMap, header};
 use bus_schema::{
@@ -93,7 +96,7 @@ impl FeedQuery {
     }
 
     fn parameter(&mut self, name: &str, value: String) -> Result<(), FieldError> {
-        let wrong = |message: &str| FieldError::new(name, "invalid_parameter", message);
+        let wrong = |message: &str| FieldError::new(name, field::INVALID_PARAMETER, message);
         let point = |value: &str| AsOf::parse(value).map_err(|_| wrong("a position (eu1:48213) or a time is expected"));
         let token = |value: String| {
             if is_token(&value) { Ok(Some(value)) } else { Err(wrong("letters, digits, '-' and '_' are expected")) }
@@ -117,9 +120,8 @@ impl FeedQuery {
             _ => {
                 let allowed =
                     ["from", "since", "to", "context", "aggregate", "id", "kind", "family", "follow", "limit"];
-                return Err(
-                    FieldError::new(name, "unknown_parameter", "this parameter does not exist here").allowing(allowed)
-                );
+                return Err(FieldError::new(name, field::UNKNOWN_PARAMETER, "this parameter does not exist here")
+                    .allowing(allowed));
             }
         }
         Ok(())

@@ -14,7 +14,10 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use bus_schema::{StoredEvent, TenantId, bus::Follow};
+use bus_schema::{
+    StoredEvent, TenantId,
+    bus::{Follow, Piece},
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use std::{convert::Infallible, time::Duration};
@@ -35,8 +38,7 @@ pub(super) async fn page(
     let mut next = range.from;
     loop {
         let piece = piece(app, tenant, query, next, range.to).await?;
-        let ended = piece.len() < PIECE;
-        for event in piece {
+        for event in piece.events {
             if events.len() == limit {
                 return Ok((events, next - 1, true));
             }
@@ -45,25 +47,21 @@ pub(super) async fn page(
                 events.push(event);
             }
         }
-        if ended {
+        next = piece.next;
+        if !piece.more {
             return Ok((events, next - 1, false));
         }
     }
 }
 
-async fn piece(
-    app: &App,
-    tenant: &TenantId,
-    query: &FeedQuery,
-    from: u64,
-    to: Option<u64>,
-) -> Result<Vec<StoredEvent>, Problem> {
+async fn piece(app: &App, tenant: &TenantId, query: &FeedQuery, from: u64, to: Option<u64>) -> Result<Piece, Problem> {
     let filter = query.filter(app, tenant);
-    let mut events = app.bus.read_filtered(query.family, &filter, from, PIECE).await?;
-    if let Some(to) = to {
-        events.retain(|event| event.seq <= to);
+    let mut piece = app.bus.read_filtered(query.family, &filter, from, PIECE).await?;
+    if let Some(to) = to.filter(|to| piece.next > *to) {
+        piece.events.retain(|event| event.seq <= to);
+        (piece.next, piece.more) = (from.max(to + 1), false);
     }
-    Ok(events)
+    Ok(piece)
 }
 
 /// Where a stream of pieces stands.
@@ -98,21 +96,22 @@ impl Reader {
         let events = if self.live.is_some() {
             // Rights may have been taken away while the feed was open.
             self.caller.still_valid(&self.app).await?;
-            self.follow().await?
+            let events = self.follow().await?;
+            self.range.from = events.last().map_or(self.range.from, |event| event.seq + 1);
+            events
         } else {
-            let events = piece(&self.app, &self.caller.tenant, &self.query, self.range.from, self.range.to).await?;
-            if events.len() < PIECE {
+            let piece = piece(&self.app, &self.caller.tenant, &self.query, self.range.from, self.range.to).await?;
+            self.range.from = piece.next;
+            if !piece.more {
                 if self.query.follow {
-                    let from = events.last().map_or(self.range.from, |event| event.seq + 1);
                     let filter = vec![self.query.filter(&self.app, &self.caller.tenant)];
-                    self.live = Some(self.app.bus.follow(self.query.family, from, filter).await?);
+                    self.live = Some(self.app.bus.follow(self.query.family, piece.next, filter).await?);
                 } else {
                     self.done = true;
                 }
             }
-            events
+            piece.events
         };
-        self.range.from = events.last().map_or(self.range.from, |event| event.seq + 1);
         let mut wanted: Vec<StoredEvent> = events.into_iter().filter(|event| self.query.wants(event)).collect();
         if let Some(limit) = self.query.limit {
             wanted.truncate(limit - self.sent);

@@ -106,7 +106,7 @@ fn unreadable(error: &axum::Error) -> Problem {
     Problem::new(ProblemCode::MalformedJson, "the connection ended before the body did")
 }
 
-/// Decodes a JSON text into `T`, refusing unknown fields even where `T` would ignore them.
+/// Decodes a JSON object into `T`, refusing unknown fields even where `T` would ignore them.
 pub fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let malformed = |detail: String| Problem::new(ProblemCode::MalformedJson, detail);
     if text.is_empty() {
@@ -119,6 +119,10 @@ pub fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
         Refusal::Syntax(message) => malformed(message),
         Refusal::Structure(errors) => Problem::validation(errors),
     })?;
+    // An array would be taken for the fields of an object in their order.
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::validation(vec![FieldError::new("", field::WRONG_TYPE, "an object is expected")]));
+    }
 
     let mut unknown = Vec::new();
     let mut track = Track::new();

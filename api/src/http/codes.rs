@@ -64,7 +64,7 @@ problem_codes! {
         "Send JSON as application/json in UTF-8; a PATCH may use application/merge-patch+json.";
     ValidationFailed = "validation_failed", 422, "The body has fields that are not acceptable",
         "Each entry of `errors` points to one field by JSON Pointer (RFC 6901) and says what is wrong with it.";
-    Rejected = "rejected", 422, "The current state does not allow this",
+    Rejected = "rejected", 409, "The current state does not allow this",
         "A business rule refused the command; nothing was stored. `errors[0].code` names the rule.";
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request",
         "The key was used before with a different body. Make a new key for a new request.";
@@ -122,6 +122,19 @@ pub mod field {
         OPERATOR_NOT_ALLOWED = "operator_not_allowed", "The filter operator exists, but not for this field.";
         OUT_OF_RANGE = "out_of_range", "The number or time is outside the allowed range.";
         MALFORMED = "malformed", "The value does not have the expected form.";
+        INVALID_PARAMETER = "invalid_parameter", "The query parameter has a value it cannot have.";
+        INVALID_TIME = "invalid_time", "A time such as 2026-01-31T12:00:00Z is expected.";
+        INVALID_AS_OF = "invalid_as_of", "A position such as eu1:48213 or a time such as 2026-01-31T12:00:00Z is expected.";
+        UNKNOWN_CURSOR = "unknown_cursor", "The cursor does not belong to this list; start again without it.";
+        TOO_MANY_CLAUSES = "too_many_clauses", "The filter has more conditions than a search may have.";
+        FILTER_TOO_DEEP = "filter_too_deep", "The filter is nested more deeply than a search may be.";
+        BAD_CONDITION = "bad_condition", "The operator does not go with this value.";
+        BAD_NAME = "bad_name", "The field's name is not one a record can have.";
+        TEXT_TOO_LONG = "text_too_long", "The words to search for are longer than allowed.";
+        PAGE_TOO_LARGE = "page_too_large", "The page is larger than a search gives.";
+        INVALID_TENANT = "invalid_tenant", "A tenant's name has 1 to 40 of a-z, 0-9 and '-' and starts with a letter.";
+        NO_SESSION = "no_session", "The caller is a program's key, which has no session.";
+        OWN_ACCOUNT = "own_account", "Nobody does this to their own account; somebody else has to.";
     }
 }
 

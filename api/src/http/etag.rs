@@ -83,6 +83,11 @@ impl IfMatch {
         if self.0.is_none() { Err(Problem::precondition_required()) } else { Ok(self) }
     }
 
+    /// `If-Match: *`: any revision, as long as there is one.
+    pub fn is_any(&self) -> bool {
+        matches!(self.0, Some(Tags::Any))
+    }
+
     /// The revision the writer has to expect, when exactly one is named.
     pub fn expected(&self) -> Option<u64> {
         match &self.0 {

@@ -115,7 +115,7 @@ impl ListQuery {
             extra: Vec::new(),
         };
         let mut brackets = Map::new();
-        let mut sort = spec.default_sort;
+        let mut sort = None;
         for (index, parameter) in parameters.iter().enumerate() {
             let repeated = parameters[..index].iter().any(|earlier| earlier.written == parameter.written);
             let outcome = if repeated {
@@ -123,14 +123,16 @@ impl ListQuery {
             } else if parameter.name == "filter" && !parameter.path.is_empty() && !spec.filterable.is_empty() {
                 bracket::graft(&mut brackets, parameter)
             } else if parameter.name == "sort" && parameter.path.is_empty() && !spec.sortable.is_empty() {
-                sort = &parameter.value;
+                sort = Some(parameter.value.as_str());
                 Ok(())
             } else {
                 list.plain(parameter, spec, variables, &mut errors)
             };
             errors.extend(outcome.err());
         }
-        match sort_keys(sort, spec) {
+        // Words without an order asked for: the best match comes first.
+        let unasked = if list.search.is_some() { "" } else { spec.default_sort };
+        match sort_keys(sort.unwrap_or(unasked), spec) {
             Ok(keys) => list.sort = keys,
             Err(error) => errors.push(error),
         }
@@ -268,6 +270,7 @@ mod tests {
         let list = parse("").unwrap();
         assert_eq!((list.limit, list.total, &list.after, &list.filter), (50, false, &None, &FilterAst::All));
         assert_eq!(list.sort, [SortKey { field: "created_at".into(), descending: true }]);
+        assert_eq!(parse("q=shoes").unwrap().sort, [], "the best match first");
     }
 
     #[test]

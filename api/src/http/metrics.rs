@@ -8,11 +8,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
-use axum::routing::get;
-
 /// The most label combinations of one metric; further ones are counted but not shown.
 const MAX_SERIES: usize = 1000;
 
@@ -271,15 +266,6 @@ impl Registry {
         }
         inner.sources.iter().for_each(|source| source(&mut out));
         out
-    }
-
-    /// `GET /metrics`. Serve it on an internal listener, or behind authentication.
-    pub fn router(&self) -> Router {
-        let registry = self.clone();
-        let answer = move || async move {
-            ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], registry.render()).into_response()
-        };
-        Router::new().route("/metrics", get(answer))
     }
 }
 

@@ -197,7 +197,7 @@ impl Problem {
         Self::new(ProblemCode::AlreadyExists, error.message.clone()).with_error(error)
     }
 
-    /// 422: a business rule said no. `rule` is the stable code of the rejection.
+    /// 409: a business rule said no. `rule` is the stable code of the rejection.
     pub fn rejected(rule: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let message = message.into();
         Self::new(ProblemCode::Rejected, message.clone()).with_error(FieldError::new("", rule, message))

@@ -3,14 +3,14 @@
 //! The limits hold per process. They protect the machine and fairness between callers; they are no accounting.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::extract::Request;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use dashmap::DashMap;
 
 use super::problem::Problem;
@@ -51,8 +51,7 @@ impl Default for RateLimitConfig {
     }
 }
 
-/// The caller a request counts for. The authentication layer puts it into the request's extensions; without one the
-/// request counts for nobody and passes.
+/// The caller a request counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateKey {
     hash: u64,
@@ -178,24 +177,41 @@ impl RateLimiter {
     }
 }
 
-/// Middleware (`axum::middleware::from_fn_with_state`): counts requests that carry a [`RateKey`]; place it inside the
-/// authentication layer.
-pub async fn enforce(State(limiter): State<Arc<RateLimiter>>, request: Request, next: Next) -> Response {
-    let Some(key) = request.extensions().get::<RateKey>().copied() else { return next.run(request).await };
-    match limiter.check(key, 1).into_result() {
-        Err(problem) => problem.into_response(),
-        Ok(decision) => {
-            let mut response = next.run(request).await;
-            decision.write(response.headers_mut());
-            response
+/// Where the decision about a request is kept until its answer is there: whoever finds out who asks decides in the
+/// middle of the request, the headers are written at its end.
+#[derive(Debug, Clone, Default)]
+struct Slot(Arc<OnceLock<Decision>>);
+
+impl RateLimiter {
+    /// Counts a request for a caller: 429 when the quota is used up. With [`report`] around it the answer says how much
+    /// is left.
+    pub fn admit(&self, key: RateKey, request: &Extensions) -> Result<(), Problem> {
+        let decision = self.check(key, 1);
+        if let Some(Slot(slot)) = request.get::<Slot>() {
+            // Counted twice, the first count is the one shown.
+            _ = slot.set(decision);
         }
+        decision.into_result().map(|_| ())
     }
+}
+
+/// Middleware (`axum::middleware::from_fn`): writes the `RateLimit-*` headers of requests that were counted inside.
+pub async fn report(mut request: Request, next: Next) -> Response {
+    let slot = Slot::default();
+    request.extensions_mut().insert(slot.clone());
+    let mut response = next.run(request).await;
+    if let Some(decision) = slot.0.get() {
+        decision.write(response.headers_mut());
+    }
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::codes::ProblemCode;
+    use axum::{Router, body::Body, response::IntoResponse, routing::get};
+    use tower::ServiceExt;
 
     fn limiter(per_second: u32, burst: u32, max_callers: usize) -> RateLimiter {
         RateLimiter::new(RateLimitConfig { quota: Quota { per_second, burst }, max_callers })
@@ -248,5 +264,24 @@ mod tests {
         assert!(allowed <= 1);
         limiter.check_at(limiter.key("t", "much later"), 1, ms(60_000));
         assert!(limiter.buckets.len() <= 1, "full buckets are forgotten");
+    }
+    #[tokio::test]
+    async fn answers_of_counted_requests_tell_what_is_left() {
+        let limiter = Arc::new(limiter(1, 2, 10));
+        let counted = move |request: Request| {
+            let outcome = limiter.admit(limiter.key("t", "p"), request.extensions());
+            async move { outcome.map(|()| "done") }
+        };
+        let router = Router::new().route("/counted", get(counted)).route("/free", get(|| async { "free" }));
+        let router = router.layer(axum::middleware::from_fn(report));
+        let ask = async |path: &str| {
+            let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            let left = response.headers().get("ratelimit-remaining").map(|left| left.to_str().unwrap().to_owned());
+            (response.status().as_u16(), left)
+        };
+        assert_eq!(ask("/counted").await, (200, Some("1".into())));
+        assert_eq!(ask("/counted").await, (200, Some("0".into())));
+        assert_eq!(ask("/counted").await, (429, Some("0".into())));
+        assert_eq!(ask("/free").await, (200, None));
     }
 }

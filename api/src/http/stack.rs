@@ -2,6 +2,7 @@
 //! metrics and security headers.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -45,7 +48,20 @@ impl Stack {
 
     /// Adds the fallbacks and this layer to a router that is otherwise complete.
     pub fn wrap(&self, router: Router) -> Router {
-        router.fallback(no_such_route).method_not_allowed_fallback(method_not_allowed).layer(self.clone())
+        self.wrap_with(router, tower::layer::util::Identity::new())
+    }
+
+    /// The same with a layer between this one and the router that sees every request, also those no route has: it may
+    /// answer them itself.
+    pub fn wrap_with<L>(&self, router: Router, inner: L) -> Router
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request<Body>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request<Body>>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+    {
+        router.fallback(no_such_route).method_not_allowed_fallback(method_not_allowed).layer((self.clone(), inner))
     }
 }
 
@@ -212,7 +228,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::{Body, to_bytes};
+    use axum::body::to_bytes;
     use axum::http::StatusCode;
     use axum::routing::get;
     use serde_json::Value;

@@ -2,6 +2,8 @@
 //!
 //! [`render`] turns a page's source into HTML under limits that hold against a hostile author, [`page`] packs the HTML
 //! once into everything an answer needs, [`cache`] keeps it, and [`respond`] answers a visitor's request from it.
+//! [`serve`] stands in front of the API: [`target`] tells which requests are for a site, [`load`] makes what the cache
+//! does not have, [`visits`] counts.
 //!
 //! ```text
 //! source --dialect--> instructions --render--> HTML --page--> CachedPage --cache--> respond
@@ -21,12 +23,17 @@ pub mod error;
 pub mod filters;
 mod format;
 pub mod layout;
+pub mod live;
+pub mod load;
 pub mod negotiate;
 mod operators;
 pub mod page;
 pub mod render;
 pub mod respond;
+pub mod serve;
 pub mod system_pages;
+pub mod target;
+pub mod visits;
 
 #[cfg(test)]
 mod render_tests;

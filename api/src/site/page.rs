@@ -1,6 +1,7 @@
 //! A rendered page packed for answering: coded bodies and finished headers, made once, shared by every answer.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::negotiate::{Accepted, Encoding};
 use super::system_pages;
+use super::visits::Served;
 
 /// Below this a coded body saves less than a packet.
 const MIN_CODED: usize = 1024;
@@ -72,6 +74,7 @@ pub struct CachedPage {
     pub(super) gzip: Option<Variant>,
     pub(super) brotli: Option<Variant>,
     pub(super) last_modified: Option<HeaderValue>,
+    served: Option<Arc<Served>>,
     weight: usize,
 }
 
@@ -160,7 +163,19 @@ impl CachedPage {
         let bodies = [Some(&identity), gzip.as_ref(), brotli.as_ref()].into_iter().flatten();
         // Two maps of about 14 headers for each coding take about 1.5 KiB.
         let weight = bodies.map(|variant| variant.body.len() + 1536).sum();
-        Self { status, identity, gzip, brotli, last_modified, weight }
+        Self { status, identity, gzip, brotli, last_modified, served: None, weight }
+    }
+
+    /// Names the page, so that its visits can be counted.
+    pub fn serving(mut self, served: Served) -> Self {
+        self.weight += served.site.len() + served.path.len() + std::mem::size_of::<Served>();
+        self.served = Some(Arc::new(served));
+        self
+    }
+
+    /// Which page this is; `None` for redirects and the site's own messages.
+    pub fn served(&self) -> Option<&Arc<Served>> {
+        self.served.as_ref()
     }
 
     pub fn status(&self) -> StatusCode {

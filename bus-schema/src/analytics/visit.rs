@@ -21,7 +21,7 @@ pub enum Device {
     Other,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PageVisited {
     pub site: String,
     /// As asked for, with a leading slash, without query and fragment.
@@ -33,4 +33,15 @@ pub struct PageVisited {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referrer_host: Option<String>,
     pub device: Device,
+    /// How many visits this stands for: those that were the same in all of the above within a moment.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn is_once(times: &u32) -> bool {
+    *times == 1
 }

@@ -55,6 +55,11 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    /// How often a connection was made: a change says that what the server held for this client may be gone.
+    pub(super) fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     pub(super) fn replicas(&self) -> usize {
         self.options.replicas
     }

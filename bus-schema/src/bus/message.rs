@@ -9,6 +9,8 @@ use async_nats::{HeaderMap, Message};
 /// Headers the server adds to what direct get returns.
 const SEQUENCE: &str = "Nats-Sequence";
 const SUBJECT: &str = "Nats-Subject";
+/// On the mark that ends an answer: how many messages match and were not sent.
+const PENDING: &str = "Nats-Num-Pending";
 
 /// A message of the log that cannot be read as an event. The log position is known, so a reader can stop there and say
 /// why.
@@ -54,4 +56,10 @@ pub(super) fn decode(subject: &str, seq: u64, message: &Message) -> Result<Store
 pub(super) fn direct_position(message: &Message) -> Option<(String, u64)> {
     let pairs = pairs(message.headers.as_ref()?);
     Some((lookup(&pairs, SUBJECT)?.to_owned(), lookup(&pairs, SEQUENCE)?.parse().ok()?))
+}
+
+/// What the end mark of a direct get answer says is left.
+pub(super) fn pending(end: &Message) -> u64 {
+    let left = |headers| lookup(&pairs(headers), PENDING)?.parse().ok();
+    end.headers.as_ref().and_then(left).unwrap_or(0)
 }

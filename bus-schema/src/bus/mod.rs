@@ -12,5 +12,9 @@ pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
-pub use read::ReadError;
+pub use read::{Piece, ReadError};
 pub use streams::StreamError;
+
+/// Bytes of one answer of the log. Without it the server sends up to what it lets a connection fall behind (64 MiB), and
+/// cuts the connection of a client that is slow to take it.
+const ANSWER: usize = 4 << 20;

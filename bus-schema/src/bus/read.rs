@@ -1,7 +1,7 @@
 //! Reading the log without a consumer: batched direct get.
 
 use super::{
-    Bus,
+    ANSWER, Bus,
     message::{self, MalformedMessage},
     streams::latest_stream,
 };
@@ -10,7 +10,7 @@ use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Messages asked for at once; the server sends them as one stream of replies.
 const BATCH: usize = 512;
@@ -18,34 +18,44 @@ const BATCH: usize = 512;
 const MAX_SUBJECTS: usize = 512;
 
 impl Bus {
-    /// Every event of one subject after a position, oldest first.
+    /// Every event of one subject after a position, oldest first. Fails at a message that is none.
     pub async fn read_subject(&self, family: Family, subject: &str, after: u64) -> Result<Vec<StoredEvent>, ReadError> {
-        let mut events = Vec::new();
+        let stream = family.stream(self.cell());
+        let mut events: Vec<StoredEvent> = Vec::new();
         let mut from = after + 1;
         loop {
-            let batch = self.read_filtered(family, subject, from, BATCH).await?;
-            let Some(last) = batch.last() else { return Ok(events) };
-            from = last.seq + 1;
-            let ended = batch.len() < BATCH;
-            events.extend(batch);
-            if ended {
-                return Ok(events);
+            let answer = self.next_of(&stream, subject, from, BATCH).await?;
+            for message in &answer.messages {
+                events.push(stored(&stream, message)?);
             }
+            let Some(last) = events.last().filter(|_| answer.pending > 0) else { return Ok(events) };
+            from = last.seq + 1;
         }
     }
 
-    /// Up to `limit` events (at most 1,000) from a position on whose subject matches a filter (wildcards allowed).
+    /// Up to `limit` events (at most 1,000) from a position on whose subject matches a filter (wildcards allowed). Fewer
+    /// may come although more are there, because the server bounds an answer by its bytes too; [`Piece::more`] tells.
+    /// Messages that are no events are passed over: the views they concern say so.
     pub async fn read_filtered(
         &self,
         family: Family,
         filter: &str,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, ReadError> {
+    ) -> Result<Piece, ReadError> {
         let stream = family.stream(self.cell());
-        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": limit.min(1000) });
-        let messages = self.direct_get(&stream, &request).await?;
-        messages.iter().map(|message| stored(&stream, message)).collect()
+        let answer = self.next_of(&stream, filter, from, limit).await?;
+        let next = answer.messages.last().and_then(message::direct_position).map_or(from, |(_, seq)| seq + 1);
+        let events = answer.messages.iter().map(|message| stored(&stream, message));
+        let is_event = |event: &Result<_, ReadError>| !matches!(event, Err(ReadError::Malformed { .. }));
+        let events = events.filter(is_event).collect::<Result<_, _>>()?;
+        Ok(Piece { events, next, more: answer.pending > 0 })
+    }
+
+    async fn next_of(&self, stream: &str, filter: &str, from: u64, limit: usize) -> Result<Answer, ReadError> {
+        let batch = limit.min(1000);
+        let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": batch, "max_bytes": ANSWER });
+        self.direct_get(stream, &request).await
     }
 
     /// The position of the last event of each subject; a subject that has none is absent.
@@ -96,13 +106,30 @@ impl Bus {
     async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
         let mut messages = Vec::with_capacity(subjects.len());
         for chunk in subjects.chunks(MAX_SUBJECTS) {
-            messages.extend(self.direct_get(stream, &json!({ "multi_last": chunk })).await?);
+            let mut missing = chunk.to_vec();
+            loop {
+                let answer = self.direct_get(stream, &json!({ "multi_last": missing, "max_bytes": ANSWER })).await?;
+                let cut = answer.pending > 0 && !answer.messages.is_empty();
+                if cut {
+                    let found: HashSet<String> = answer
+                        .messages
+                        .iter()
+                        .filter_map(message::direct_position)
+                        .map(|(subject, _)| subject)
+                        .collect();
+                    missing.retain(|subject| !found.contains(subject));
+                }
+                messages.extend(answer.messages);
+                if !cut {
+                    break;
+                }
+            }
         }
         Ok(messages)
     }
 
     /// Sends one direct get and gathers its replies up to the end mark.
-    async fn direct_get(&self, stream: &str, request: &Value) -> Result<Vec<Message>, ReadError> {
+    async fn direct_get(&self, stream: &str, request: &Value) -> Result<Answer, ReadError> {
         let inbox = self.client().new_inbox();
         let mut replies =
             self.client().subscribe(inbox.clone()).await.map_err(|error| ReadError::Unreachable(error.to_string()))?;
@@ -118,7 +145,7 @@ impl Bus {
                 .ok_or_else(|| ReadError::Unreachable("the connection closed".into()))?;
             match message.status.map(|status| status.as_u16()) {
                 // 204 is the end of a batch, 404 says that nothing matches.
-                Some(204 | 404) => return Ok(messages),
+                Some(204 | 404) => return Ok(Answer { pending: message::pending(&message), messages }),
                 Some(503) => return Err(ReadError::Unreachable(format!("nothing serves the stream {stream}"))),
                 Some(code) if code >= 400 => {
                     let why = message.description.map(|text| text.to_string()).unwrap_or_default();
@@ -128,6 +155,23 @@ impl Bus {
             }
         }
     }
+}
+
+/// Events of a stretch of the log.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub events: Vec<StoredEvent>,
+    /// Where to go on.
+    pub next: u64,
+    /// Whether more matched when this was read.
+    pub more: bool,
+}
+
+/// What a direct get brought.
+struct Answer {
+    messages: Vec<Message>,
+    /// Messages that match too and were left out, because the answer was long enough.
+    pending: u64,
 }
 
 fn stored(stream: &str, message: &Message) -> Result<StoredEvent, ReadError> {

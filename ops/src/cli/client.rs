@@ -38,11 +38,16 @@ impl Connection {
                 (url.unwrap_or(ready.url), api_key.unwrap_or(ready.api_key))
             }
         };
-        Ok(Client { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), api_key })
+        Ok(Client::new(&url, &api_key))
     }
 }
 
 impl Client {
+    pub fn new(url: &str, api_key: &str) -> Self {
+        let (url, api_key) = (url.trim_end_matches('/').to_owned(), api_key.to_owned());
+        Self { http: reqwest::Client::new(), url, api_key }
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.api_key)
     }
@@ -62,6 +67,28 @@ impl Client {
             detail.push_str(&format!("\n  {} {} ({})", part("pointer"), part("message"), part("code")));
         }
         Err(CliError::Refused { status, detail })
+    }
+
+    /// Sends a command that may be sent again (it has an idempotency key) until the platform answers.
+    pub async fn send_retrying(&self, request: RequestBuilder) -> Result<Value, CliError> {
+        let mut request = request;
+        let mut tries = 0;
+        loop {
+            let again = request.try_clone();
+            let (error, next) = match (self.send(request).await, again) {
+                (Ok(response), _) => {
+                    return response.json().await.map_err(|source| CliError::Http { url: self.url.clone(), source });
+                }
+                (Err(error), Some(next)) if tries < 8 => (error, next),
+                (Err(error), _) => return Err(error),
+            };
+            if !matches!(error, CliError::Refused { status: 429 | 500.., .. } | CliError::Http { .. }) {
+                return Err(error);
+            }
+            tries += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+            request = next;
+        }
     }
 
     pub async fn json(&self, method: Method, path: &str) -> Result<Value, CliError> {

@@ -1,6 +1,9 @@
 //! `millrace events`: what analysts and operators read from the log.
 
-use super::client::{CliError, Client, Connection};
+use super::{
+    client::{CliError, Client, Connection},
+    replay::{self, ReplayArgs},
+};
 use clap::{Args, Subcommand};
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,6 +52,8 @@ enum EventsCommand {
         #[arg(long, short)]
         out: Option<PathBuf>,
     },
+    /// Build a view once more beside the live ones, up to any point of the past, and query it
+    Replay(ReplayArgs),
 }
 
 /// Which part of the log.
@@ -107,6 +112,7 @@ pub async fn run(args: EventsArgs) -> Result<(), CliError> {
             query.push(("follow", "true".into()));
             copy(&client, &query, &mut std::io::stdout(), None).await
         }
+        EventsCommand::Replay(args) => replay::run(&client, args).await,
         EventsCommand::Show { position } => {
             let (from, to) = (position.to_string(), position.to_string());
             let request = client.request(Method::GET, "/v1/events").query(&[("from", from), ("to", to)]);

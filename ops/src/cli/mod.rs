@@ -1,7 +1,9 @@
 //! Commands that ask a running platform over its API.
 
 pub mod client;
+pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod import;
+pub mod replay;
 pub mod views;

@@ -86,7 +86,10 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
         let number = |name: &str| view[name].as_u64().unwrap_or(0);
         let state = match view["paused"].as_object() {
             Some(pause) => format!("paused before {}: {}", pause["seq"], pause["error"]),
-            None => "following".to_owned(),
+            None => match view["interrupted"].as_str() {
+                Some(why) => format!("interrupted, trying again: {why}"),
+                None => "following".to_owned(),
+            },
         };
         println!(
             "{:<24} {:<9} {:>10} {:>10} {:>8}  {state}",

@@ -230,6 +230,7 @@ impl Supervisor {
                         pid = running.child.id(),
                         port = plan.port,
                         version = greeting.version,
+                        jetstream = greeting.jetstream,
                         after_ms = begin.elapsed().as_millis() as u64,
                         "nats-server answers"
                     );

@@ -27,6 +27,18 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Every row that can be read: table, place, time, body.
+    #[cfg(test)]
+    pub(crate) fn dump(&self) -> Vec<(String, Vec<u8>, u64, Vec<u8>)> {
+        let row = |table: &TableId, place: &Vec<u8>, cell: &Cell| {
+            Some((table.to_string(), place.clone(), cell.ts, cell.body.as_ref()?.to_vec()))
+        };
+        let state = self.read();
+        let rows =
+            state.tables.iter().flat_map(|(table, rows)| rows.iter().map(move |(place, cell)| (table, place, cell)));
+        rows.filter_map(|(table, place, cell)| row(table, place, cell)).collect()
+    }
+
     // No code panics between two changes of the state, so a poisoned lock still guards a consistent one.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)

@@ -115,3 +115,6 @@ impl RecordView for Contacts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,8 @@ pub struct Slot {
     paused: Mutex<Option<Pause>>,
     interrupted: Mutex<Option<String>>,
     retired: AtomicBool,
+    /// Held from the making of a batch until it is written.
+    writing: Arc<tokio::sync::Mutex<()>>,
     applied: AtomicU64,
     unknown: AtomicU64,
     skips: Mutex<HashSet<u64>>,
@@ -72,6 +74,7 @@ impl Slot {
             paused: Mutex::default(),
             interrupted: Mutex::default(),
             retired: AtomicBool::new(false),
+            writing: Arc::default(),
             applied: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
             skips: Mutex::default(),
@@ -113,6 +116,11 @@ impl Slot {
 
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no batch of it is under way, and keeps the next one waiting.
+    pub(crate) async fn written(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.writing.clone().lock_owned().await
     }
 
     /// Tries again from where it paused.

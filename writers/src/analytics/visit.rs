@@ -33,6 +33,7 @@ pub fn visit(request: &VisitRequest) -> PageVisited {
         page: request.page,
         referrer_host: referrer_host.filter(|host| !host.eq_ignore_ascii_case(own)),
         device: device(request.user_agent.unwrap_or_default()),
+        times: 1,
     }
 }
 
@@ -98,7 +99,13 @@ fn cut(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventStore, backend::memory::MemoryStore, facts::Facts, harness::NOW, writer::Meta};
+    use crate::{
+        EventStore,
+        backend::memory::MemoryStore,
+        facts::{Fact, Facts},
+        harness::NOW,
+        writer::Meta,
+    };
     use bus_schema::{AnyEvent, Cell, CommandId, TenantId, analytics::visit::VisitEvent};
 
     #[test]
@@ -160,6 +167,24 @@ mod tests {
             assert_eq!(device(agent), expected, "{agent}");
         }
         assert_eq!(device(&format!("{}bot", "ä".repeat(600))), Device::Other, "only the beginning is looked at");
+    }
+
+    #[tokio::test]
+    async fn visits_are_recorded_together() {
+        let log = MemoryStore::default();
+        let facts = Facts::new(Cell::try_new("eu1").unwrap(), EventStore::Memory(log.clone()));
+        let fact = |n: u32, tenant: &str| Fact {
+            tenant: TenantId::try_new(tenant).unwrap(),
+            meta: Meta::system("visits", CommandId::derived(&["visit", &n.to_string()])),
+            at: NOW,
+            fact: VisitEvent::Visited(PageVisited { times: n, ..visit(&VisitRequest::default()) }),
+        };
+        facts.record_all(&[fact(1, "demo"), fact(2, "demo"), fact(3, "other")]).await.unwrap();
+        facts.record_all::<VisitEvent>(&[]).await.unwrap();
+        let times: Vec<_> = log.events().iter().map(|stored| (stored.seq, stored.decode().unwrap().unwrap())).collect();
+        assert_eq!(times.len(), 3);
+        assert_eq!(times[2], (3, AnyEvent::Visit(fact(3, "other").fact)));
+        assert_eq!(log.events()[0].body.len() + 7, log.events()[1].body.len(), "once is not written");
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use bus_schema::{
         PageRemoved, PageRestored, PageSlugRenamed, PageUnpublished,
     },
 };
-pub use content::{MAX_BODY, MAX_SLUG, valid_slug};
+pub use content::{MAX_BODY, MAX_SLUG, is_reserved, valid_slug};
 use serde::{Deserialize, Serialize};
 pub use service::{content_of, create, restore};
 use std::{collections::BTreeSet, sync::Arc};
@@ -100,9 +100,9 @@ rejections! {
         TooManyRedirects: State, "too_many_redirects", "/slug", "a page keeps at most 100 old addresses; drop some first";
         UnknownRevision { revision: u64 }: Missing, "revision_not_found", "/revision", "the page has no revision {revision}";
         NotPublished: State, "not_published", "", "the page is not published, so there is nothing to go back to";
-        Required { field: &'static str }: Invalid, "required", "/content/{field}", "must not be empty";
-        TooLong { field: &'static str, max: usize }: Invalid, "too_long", "/content/{field}", "at most {max} are allowed (bytes of the body, characters of other fields)";
-        InvalidText { field: &'static str }: Invalid, "invalid_text", "/content/{field}", "control characters are not allowed";
+        Required { field: &'static str }: Invalid, "required", "/{field}", "must not be empty";
+        TooLong { field: &'static str, max: usize }: Invalid, "too_long", "/{field}", "at most {max} are allowed (bytes of the body, characters of other fields)";
+        InvalidText { field: &'static str }: Invalid, "invalid_text", "/{field}", "control characters are not allowed";
     }
 }
 

@@ -30,7 +30,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Contact {
     person: Option<Person>,
-    erased: bool,
+    /// The key under which the data of a contact that was erased is sealed.
+    erased: Option<KeyId>,
     /// Who holds this home's address, when it is not the contact that lives here.
     guest: Option<Uuid>,
     /// Whether anything ever happened here.
@@ -110,8 +111,8 @@ impl Contact {
     fn person(&self) -> Result<&Person, ContactRejection> {
         match (&self.person, self.erased) {
             (Some(person), _) => Ok(person),
-            (None, true) => Err(ContactRejection::Erased),
-            (None, false) => Err(ContactRejection::Unknown),
+            (None, Some(_)) => Err(ContactRejection::Erased),
+            (None, None) => Err(ContactRejection::Unknown),
         }
     }
 
@@ -141,7 +142,7 @@ impl Contact {
     }
 
     pub fn is_erased(&self) -> bool {
-        self.erased
+        self.erased.is_some()
     }
 
     /// Whether the person agreed to a purpose and has not taken that back.
@@ -228,8 +229,8 @@ impl Decider for Contact {
             }
             ContactCommand::Erase => match (&self.person, self.erased) {
                 (Some(person), _) => Ok(Decision::event(ContactErased { key: person.details.key() })),
-                (None, true) => Ok(Decision::nothing()),
-                (None, false) => Err(R::Unknown),
+                (None, Some(_)) => Ok(Decision::nothing()),
+                (None, None) => Err(R::Unknown),
             },
             ContactCommand::TakeAddress { by } => {
                 if self.guest == Some(*by) {
@@ -268,9 +269,9 @@ impl Decider for Contact {
             (ContactEvent::Untagged(untagged), Some(person)) => _ = person.tags.remove(&untagged.tag),
             (ContactEvent::ConsentGiven(given), Some(person)) => _ = person.consents.insert(given.purpose, ()),
             (ContactEvent::ConsentWithdrawn(taken), Some(person)) => _ = person.consents.remove(&taken.purpose),
-            (ContactEvent::Erased(_), _) => {
+            (ContactEvent::Erased(erased), _) => {
                 self.person = None;
-                self.erased = true;
+                self.erased = Some(erased.key);
             }
             (ContactEvent::AddressTaken(taken), _) => self.guest = Some(taken.by),
             (ContactEvent::AddressReleased(_), _) => self.guest = None,

@@ -1,6 +1,7 @@
 //! Courses: lessons in an order, open for enrolment once published, with a number of places if they are limited.
 
 mod content;
+mod service;
 
 use crate::{
     decider::{Ctx, Decider, Decision},
@@ -16,6 +17,7 @@ use bus_schema::{
 };
 pub use content::{MAX_LESSONS, MAX_SEATS};
 use serde::{Deserialize, Serialize};
+pub use service::{change, change_lesson, create};
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,

@@ -121,9 +121,9 @@ rejections! {
         Cancelled: State, "order_cancelled", "", "the order was cancelled";
         RefundedInFull: State, "order_refunded", "", "the order's money went back, so it is not shipped; cancel it";
         NotShipped: State, "not_shipped", "", "only shipped goods come back; cancel the order instead";
-        InvalidPieces: Invalid, "invalid_lines", "/pieces", "1 to {MAX_LINES} products come back at a time, each named once";
-        NotInOrder { index: usize }: Invalid, "not_in_order", "/pieces/{index}/product", "the order does not have this product";
-        ReturnExceedsShipped { index: usize, returnable: u32 }: State, "return_exceeds_shipped", "/pieces/{index}/quantity", "1 to {returnable} pieces can still come back";
+        InvalidPieces: Invalid, "invalid_lines", "/lines", "1 to {MAX_LINES} products come back at a time, each named once";
+        NotInOrder { index: usize }: Invalid, "not_in_order", "/lines/{index}/product", "the order does not have this product";
+        ReturnExceedsShipped { index: usize, returnable: u32 }: State, "return_exceeds_shipped", "/lines/{index}/quantity", "1 to {returnable} pieces can still come back";
         ContactErased: State, "contact_erased", "/contact", "the contact was erased, so nothing can be kept under its key";
         BuyerIsContact: State, "buyer_is_contact", "", "the buyer is a contact; erase the contact";
     }

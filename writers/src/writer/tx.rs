@@ -70,7 +70,7 @@ impl<'w> Tx<'w> {
             tenant,
             tenant_key,
             meta,
-            now: inner.clock.now(),
+            now: meta.at.unwrap_or_else(|| inner.clock.now()),
             fresh_only,
             touched: HashMap::new(),
             messages: Vec::new(),

@@ -151,6 +151,7 @@ impl<'a> Import<'a> {
             content: None,
             if_match: None,
             trace: None,
+            at: None,
         }
     }
 }

@@ -167,6 +167,7 @@ impl<U: InUse> Undoing<'_, U> {
             content: None,
             if_match: Some(revision),
             trace: None,
+            at: None,
         };
         match plan {
             Plan::Remove { key } => self.remove(id, key, &meta, begun.is_some()).await,

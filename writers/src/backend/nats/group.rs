@@ -95,8 +95,11 @@ async fn run(bus: Bus, options: GroupOptions, mut queue: mpsc::Receiver<Pending>
     }
 }
 
+/// The subjects a commit must have for itself. Facts expect nothing, so their order among each other is nobody's
+/// concern, and any number of them share their few subjects in one batch.
 fn subjects(pending: &Pending) -> impl Iterator<Item = &str> {
-    pending.commit.messages.iter().map(|message| message.subject.as_str())
+    let decided = pending.commit.messages.iter().any(|message| message.expect.is_some());
+    pending.commit.messages.iter().filter(move |_| decided).map(|message| message.subject.as_str())
 }
 
 /// Takes what waits, up to the limit, leaving behind what touches a subject that is taken.

@@ -12,9 +12,14 @@ pub const MAX_SLUG: usize = 200;
 const RESERVED: [&str; 10] =
     ["v1", "docs", "console", "healthz", "readyz", "livez", "metrics", "openapi.json", ".well-known", "assets"];
 
+/// Whether the platform itself answers below this first segment, under every host.
+pub fn is_reserved(segment: &str) -> bool {
+    RESERVED.contains(&segment)
+}
+
 /// An address as it is claimed and stored: segments of a-z, 0-9, '-' and '_', joined by '/'. Empty: the home page.
 pub fn valid_slug(slug: &str) -> Result<&str, R> {
-    if RESERVED.contains(&slug.split('/').next().unwrap_or_default()) {
+    if is_reserved(slug.split('/').next().unwrap_or_default()) {
         return Err(R::ReservedSlug);
     }
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';

@@ -70,7 +70,11 @@ pub async fn change(
     let mut receipt = writer
         .transact(tenant, meta, &subjects, |tx| {
             Box::pin(async move {
-                let before = tx.load::<Contact>(id).await?;
+                let Some(before) = tx.open::<Contact>(id).await? else {
+                    // Carried out before: the answer of that time, even if the contact was erased since.
+                    let details = ContactDetails::default();
+                    return tx.decide::<Contact>(id, &ContactCommand::Change { details, import }).await;
+                };
                 let person = before.state.person()?;
                 let keys = writer.keys().load(tenant, &[person.details.key()]).await?;
                 let details = match person.details.open(&keys) {
@@ -80,8 +84,8 @@ pub async fn change(
                 let details = edit(details);
                 let new_home = tx.tenant_key().derived_id(EMAIL, &normal_email(&details.email)?);
                 let old_home = person.home;
-                let changed = tx.decide::<Contact>(id, &ContactCommand::Change { details, import }).await?;
-                if new_home != old_home && !tx.replayed() {
+                // The contact is decided last, so that the receipt's position is its revision.
+                if new_home != old_home {
                     if new_home != id {
                         tx.decide::<Contact>(new_home, &ContactCommand::TakeAddress { by: id }).await?;
                     }
@@ -89,15 +93,11 @@ pub async fn change(
                         tx.decide::<Contact>(old_home, &ContactCommand::ReleaseAddress { by: id }).await?;
                     }
                 }
-                Ok(changed)
+                tx.decide::<Contact>(id, &ContactCommand::Change { details, import }).await
             })
         })
         .await?;
-    if let Ok(now) = writer.load::<Contact>(tenant, id).await
-        && !receipt.replayed
-    {
-        receipt.value.revision = now.revision;
-    }
+    receipt.value.revision = receipt.position;
     Ok(receipt)
 }
 
@@ -113,14 +113,14 @@ pub async fn erase(
     let mut receipt = writer
         .transact(tenant, meta, &subjects, |tx| {
             Box::pin(async move {
-                let before = tx.load::<Contact>(id).await?;
-                let home = before.state.person.as_ref().map(|person| person.home);
-                if let Some(home) = home.filter(|home| *home != id) {
-                    let erased = tx.decide::<Contact>(id, &ContactCommand::Erase).await?;
+                let before = tx.load::<Contact>(id).await?.state;
+                // One erased before still names its key: a process may have ended before it was destroyed.
+                let key = before.key().or(before.erased);
+                let home = before.person.map(|person| person.home).filter(|home| *home != id);
+                if let (Some(home), Some(_)) = (home, tx.open::<Contact>(id).await?) {
                     tx.decide::<Contact>(home, &ContactCommand::ReleaseAddress { by: id }).await?;
-                    return Ok((erased, before.state.key()));
                 }
-                Ok((tx.decide::<Contact>(id, &ContactCommand::Erase).await?, before.state.key()))
+                Ok((tx.decide::<Contact>(id, &ContactCommand::Erase).await?, key))
             })
         })
         .await?;

@@ -207,7 +207,7 @@ async fn shipping_takes_the_pieces_out_and_a_return_brings_them_back() {
     let command = meta();
     take_back(&command, 3).await.unwrap();
     assert!(take_back(&command, 3).await.unwrap().replayed);
-    assert_eq!(refused(take_back(&meta(), 2).await), ("return_exceeds_shipped", "/pieces/0/quantity".into()));
+    assert_eq!(refused(take_back(&meta(), 2).await), ("return_exceeds_shipped", "/lines/0/quantity".into()));
     assert_eq!(world.stock(ink).await, StockLevel { on_hand: 9, reserved: 0 });
 }
 

@@ -1,0 +1,3 @@
+//! What happened on the sites.
+
+pub mod visits;

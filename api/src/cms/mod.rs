@@ -1,0 +1,4 @@
+//! Websites.
+
+pub mod pages;
+pub mod render;

@@ -1,0 +1,8 @@
+//! Who may do what: signing in, accounts, keys of programs, the tenant itself.
+
+pub mod accounts;
+pub mod api_keys;
+pub mod me;
+mod refusals;
+pub mod sessions;
+pub mod tenant;

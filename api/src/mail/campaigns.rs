@@ -1,0 +1,359 @@
+//! `/v1/campaigns`
+
+use crate::{
+    app::App,
+    caller::Caller,
+    command::{Command, CommandReceipt},
+    errors::{invalid_time, refused_at, rejection},
+    http::{
+        body::BodyLimit,
+        list::ListSpec,
+        literal::FieldType,
+        problem::{Problem, ProblemDocument},
+        token::Consistency,
+    },
+    people::{self, AudiencePreview},
+    resource::{Resource, read_scope},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use bus_schema::{
+    Keyring, Micros,
+    mail::campaign::{CampaignContent, ConsentPurpose, Segment},
+};
+use projectors::{
+    Record,
+    mail::campaigns::{CampaignRow, Campaigns, purpose_word},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+use writers::mail::campaign::{Campaign, CampaignCommand, CampaignRejection};
+
+const WRITE: &str = "mail.campaign:write";
+const STATUSES: &[&str] = &["draft", "scheduled", "cancelled"];
+const PURPOSES: &[&str] = &["marketing", "service"];
+/// The largest content as JSON, in bytes: the decider bounds its parts, and JSON may escape many of their characters.
+const CONTENT_LIMIT: usize = 2 * 1024 * 1024;
+
+pub struct CampaignResource;
+
+/// A campaign.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Campaign)]
+pub struct CampaignJson {
+    pub id: Uuid,
+    pub revision: u64,
+    pub name: String,
+    /// `draft`, `scheduled` or `cancelled`.
+    pub status: &'static str,
+    pub segment: Option<SegmentJson>,
+    pub content: Option<ContentJson>,
+    /// When it goes out; null unless it is scheduled.
+    pub scheduled_at: Option<String>,
+    /// The zone its author thinks in.
+    pub time_zone: Option<String>,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+/// Who gets a campaign.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Segment)]
+pub struct SegmentJson {
+    /// The JSON form of `filter=` of the list of contacts.
+    #[schema(value_type = Object)]
+    pub filter: Value,
+    /// What they must have consented to: `marketing` or `service`.
+    pub purpose: &'static str,
+}
+
+/// What a campaign says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CampaignContent)]
+pub struct ContentJson {
+    pub subject: String,
+    pub preheader: String,
+    pub from_name: String,
+    pub from_email: String,
+    /// Lists leave it out unless `fields` names it.
+    pub html: String,
+    /// Null: made from the HTML. Lists leave it out unless `fields` names it.
+    pub text: Option<String>,
+}
+
+impl Resource for CampaignResource {
+    type View = Campaigns;
+    type Json = CampaignJson;
+    const NOUN: &'static str = "campaign";
+    const LIST: ListSpec = ListSpec {
+        filterable: &[
+            ("name", FieldType::Text),
+            ("subject", FieldType::Text),
+            ("status", FieldType::Choice(STATUSES)),
+            ("purpose", FieldType::Choice(PURPOSES)),
+            ("scheduled_at", FieldType::Time),
+            ("created_at", FieldType::Time),
+            ("updated_at", FieldType::Time),
+        ],
+        sortable: &["name", "subject", "status", "scheduled_at", "created_at", "updated_at"],
+        default_sort: "-created_at",
+        facetable: &["status", "purpose"],
+        searchable: true,
+        ..ListSpec::NOTHING
+    };
+    const LARGE: &'static [&'static str] = &["content.html", "content.text"];
+
+    fn present(id: Uuid, record: &Record<CampaignRow>, _: &Keyring) -> CampaignJson {
+        let row = &record.row;
+        let segment = row.segment.as_ref().map(|segment| SegmentJson {
+            filter: serde_json::from_str(&segment.filter).unwrap_or_default(),
+            purpose: purpose_word(segment.purpose),
+        });
+        let content = row.content.clone().map(|content| {
+            let CampaignContent { subject, preheader, from_name, from_email, html, text } = content;
+            ContentJson { subject, preheader, from_name, from_email, html, text }
+        });
+        CampaignJson {
+            id,
+            revision: record.revision,
+            name: row.name.clone(),
+            status: row.status.as_str(),
+            segment,
+            content,
+            scheduled_at: row.departure.as_ref().map(|departure| departure.at.to_string()),
+            time_zone: row.departure.as_ref().map(|departure| departure.time_zone.clone()),
+            created_at: record.created_at.to_string(),
+            updated_at: record.updated_at.to_string(),
+        }
+    }
+}
+
+/// The command endpoints.
+pub fn routes() -> OpenApiRouter<App> {
+    let large = OpenApiRouter::new().routes(routes!(set_content)).layer(Extension(BodyLimit(CONTENT_LIMIT)));
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(set_audience))
+        .routes(routes!(preview))
+        .routes(routes!(schedule))
+        .routes(routes!(unschedule))
+        .routes(routes!(cancel))
+        .merge(large)
+}
+
+/// A new campaign.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct NewCampaign {
+    /// For those who send it; receivers never see it.
+    #[schema(example = "Spring sale")]
+    pub name: String,
+}
+
+/// Makes a campaign, a draft without audience and content.
+#[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = NewCampaign, responses(
+    (status = 201, body = CommandReceipt), (status = 422, body = ProblemDocument)))]
+async fn create(State(app): State<App>, command: Command<NewCampaign>) -> Result<Response, Problem> {
+    command.allow(WRITE)?;
+    let id = command.meta.command.aggregate(0);
+    let create = CampaignCommand::Create { name: command.body.name.clone() };
+    let receipt = app.writer.execute::<Campaign>(&command.caller.tenant, id, &command.meta, &create).await?;
+    Ok(app.created("campaigns", id, &receipt))
+}
+
+/// What a receiver must have consented to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ConsentPurpose)]
+pub enum PurposeJson {
+    /// Messages about a service the person uses.
+    Service,
+    #[default]
+    Marketing,
+}
+
+impl From<PurposeJson> for ConsentPurpose {
+    fn from(purpose: PurposeJson) -> Self {
+        match purpose {
+            PurposeJson::Service => Self::Service,
+            PurposeJson::Marketing => Self::Marketing,
+        }
+    }
+}
+
+/// Who is to get it.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct NewSegment {
+    /// The JSON form of `filter=` of the list of contacts; `{}` is everybody. It says what people have in common; it is
+    /// no place for one person's data.
+    #[schema(value_type = Object)]
+    pub filter: Value,
+    pub purpose: PurposeJson,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"segment": {"filter": {"tags": {"_eq": "newsletter"}}, "purpose": "marketing"}}))]
+pub struct NewAudience {
+    pub segment: NewSegment,
+}
+
+/// Sets who gets a campaign, whole. Who that is is found out when it goes out; see the preview.
+#[utoipa::path(put, path = "/v1/campaigns/{id}/audience", tag = "campaigns", request_body = NewAudience,
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
+    (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
+    (status = 422, description = "The filter is not one of contacts", body = ProblemDocument)))]
+async fn set_audience(
+    State(app): State<App>,
+    Path(id): Path<Uuid>,
+    command: Command<NewAudience>,
+) -> Result<Response, Problem> {
+    let NewSegment { filter, purpose } = &command.body.segment;
+    people::segment(filter, app.clock.now().0, "/segment/filter")?;
+    let segment = Segment { filter: filter.to_string(), purpose: (*purpose).into() };
+    run(&app, id, &command, CampaignCommand::SetAudience { segment }).await
+}
+
+/// Who would get a campaign now: the contacts of its segment who have consented to its purpose. Needs
+/// `mail.campaign:read` and `crm.contact:read`.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/audience/preview", tag = "campaigns", params(("id" = Uuid, Path)),
+    responses((status = 200, body = AudiencePreview), (status = 404, body = ProblemDocument),
+    (status = 409, description = "audience_missing", body = ProblemDocument)))]
+async fn preview(
+    State(app): State<App>,
+    caller: Caller,
+    consistency: Consistency,
+    Path(id): Path<Uuid>,
+) -> Result<Json<AudiencePreview>, Problem> {
+    caller.allow(&read_scope::<CampaignResource>())?;
+    caller.allow("crm.contact:read")?;
+    let campaign = app.writer.load::<Campaign>(&caller.tenant, id).await?;
+    if campaign.revision == 0 {
+        return Err(rejection(CampaignRejection::Unknown.into()));
+    }
+    let segment = campaign.state.segment().ok_or_else(|| rejection(CampaignRejection::NoAudience.into()))?;
+    let filter = serde_json::from_str(&segment.filter).unwrap_or_default();
+    let filter = people::segment(&filter, app.clock.now().0, "/segment/filter")?;
+    let preview = people::preview(&app, &caller, &consistency, filter, purpose_word(segment.purpose)).await?;
+    Ok(Json(preview))
+}
+
+/// What it is to say. A draft may lack anything; scheduling asks for what is needed.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+#[schema(example = json!({"subject": "Spring is here", "from_name": "Garden", "from_email": "news@garden.example",
+    "html": "<p>Hello</p>"}))]
+pub struct NewContent {
+    pub subject: String,
+    /// The line a mailbox shows after the subject.
+    pub preheader: String,
+    pub from_name: String,
+    pub from_email: String,
+    pub html: String,
+    /// The plain part; made from the HTML when absent.
+    pub text: Option<String>,
+}
+
+/// Sets what a campaign says, whole.
+#[utoipa::path(put, path = "/v1/campaigns/{id}/content", tag = "campaigns", request_body = NewContent,
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
+    (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
+    (status = 422, description = "too_long, invalid_text, invalid_email", body = ProblemDocument)))]
+async fn set_content(
+    State(app): State<App>,
+    Path(id): Path<Uuid>,
+    command: Command<NewContent>,
+) -> Result<Response, Problem> {
+    command.allow(WRITE)?;
+    let Command { caller, body, meta, .. } = &command;
+    let NewContent { subject, preheader, from_name, from_email, html, text } = body;
+    let content = CampaignContent {
+        subject: subject.clone(),
+        preheader: preheader.clone(),
+        from_name: from_name.clone(),
+        from_email: from_email.clone(),
+        html: html.clone(),
+        text: text.clone(),
+    };
+    let set = CampaignCommand::SetContent { content };
+    let receipt = app.writer.execute::<Campaign>(&caller.tenant, id, meta, &set).await;
+    let receipt = receipt.map_err(|error| refused_at(error, "/content", ""))?;
+    Ok(app.answer(StatusCode::OK, id, &receipt))
+}
+
+/// When it is to go out.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct NewSchedule {
+    /// RFC 3339, in the future and within a year.
+    #[schema(example = "2027-03-20T09:00:00+01:00")]
+    pub at: String,
+    /// The zone its author thinks in, an IANA name.
+    #[schema(example = "Europe/Berlin")]
+    pub time_zone: String,
+}
+
+/// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/schedule", tag = "campaigns", request_body = NewSchedule,
+    params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
+    (status = 409, description = "audience_missing, content_incomplete, campaign_cancelled", body = ProblemDocument),
+    (status = 422, description = "invalid_time, time_past, time_too_far, invalid_time_zone", body = ProblemDocument)))]
+async fn schedule(
+    State(app): State<App>,
+    Path(id): Path<Uuid>,
+    command: Command<NewSchedule>,
+) -> Result<Response, Problem> {
+    let at = Micros::parse(&command.body.at).ok_or_else(|| invalid_time("/at"))?;
+    let time_zone = command.body.time_zone.clone();
+    run(&app, id, &command, CampaignCommand::Schedule { at, time_zone }).await
+}
+
+/// Makes a scheduled campaign a draft again.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/unschedule", tag = "campaigns", params(("id" = Uuid, Path)),
+    responses((status = 200, body = CommandReceipt), (status = 409, description = "campaign_cancelled",
+    body = ProblemDocument)))]
+async fn unschedule(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
+    run(&app, id, &command, CampaignCommand::Unschedule).await
+}
+
+/// Cancels a campaign: it will never go out.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/cancel", tag = "campaigns", params(("id" = Uuid, Path)),
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
+async fn cancel(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
+    run(&app, id, &command, CampaignCommand::Cancel).await
+}
+
+async fn run<T>(app: &App, id: Uuid, command: &Command<T>, what: CampaignCommand) -> Result<Response, Problem> {
+    command.allow(WRITE)?;
+    let receipt = app.writer.execute::<Campaign>(&command.caller.tenant, id, &command.meta, &what).await?;
+    Ok(app.answer(StatusCode::OK, id, &receipt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::missing_from_search;
+    use projectors::mail::campaigns::{CampaignStatus, Departure};
+
+    #[test]
+    fn search_knows_every_field_a_list_names() {
+        let at = Micros(1_769_903_910_000_000);
+        let row = CampaignRow {
+            name: "Spring".into(),
+            status: CampaignStatus::Scheduled,
+            segment: Some(Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Service }),
+            content: Some(CampaignContent { subject: "Spring".into(), ..Default::default() }),
+            departure: Some(Departure { at, time_zone: "UTC".into() }),
+        };
+        let record = Record { revision: 9, first: 5, created_at: at, updated_at: at, row };
+        assert_eq!(missing_from_search::<CampaignResource>(&record, &Keyring::default()), Vec::<&str>::new());
+        let shown = CampaignResource::present(Uuid::from_u128(1), &record, &Keyring::default());
+        let segment = shown.segment.unwrap();
+        assert!(STATUSES.contains(&shown.status) && PURPOSES.contains(&segment.purpose));
+        assert_eq!(segment.filter, serde_json::json!({"tags": "vip"}));
+    }
+}

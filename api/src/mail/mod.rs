@@ -1,0 +1,3 @@
+//! Mail to many: campaigns.
+
+pub mod campaigns;

@@ -1,0 +1,151 @@
+//! What other contexts ask of contacts: whether one is there, and who is meant by a segment. Contexts do not name each
+//! other, so it stands beside them.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    crm::contacts::{ContactJson, ContactResource},
+    http::{
+        codes::field,
+        filter,
+        literal::Variables,
+        problem::{FieldError, Problem},
+        strict_json::push_segment,
+        token::Consistency,
+    },
+    listing,
+    resource::{Resource, collection},
+};
+use bus_schema::TenantId;
+use projectors::{
+    RecordView,
+    crm::contacts::Contacts,
+    search::{FieldValue, Filter, Op, Query, Sort},
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use writers::crm::contact::Contact;
+
+/// Contacts shown of an audience.
+const SHOWN: usize = 10;
+
+/// Why nothing new can be said about a contact; `None`: it is there. `pointer` is where the request names it.
+pub async fn gone(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Result<Option<Problem>, Problem> {
+    let contact = app.writer.load::<Contact>(tenant, id).await?;
+    let (code, message) = match (contact.state.details(), contact.state.is_erased()) {
+        (Some(_), _) => return Ok(None),
+        (None, true) => ("contact_erased", "the contact was erased"),
+        (None, false) => ("unknown_contact", "there is no such contact"),
+    };
+    Ok(Some(Problem::validation(vec![FieldError::new(pointer, code, message)])))
+}
+
+/// Checks a segment's filter against what lists of contacts may be filtered by: the JSON form of `filter=`. What is wrong
+/// is pointed to below `pointer`. A saved filter has no caller, so `$CURRENT_USER` is refused; `$NOW` is taken when it is
+/// used.
+pub fn segment(filter: &Value, now: i64, pointer: &str) -> Result<Filter, Problem> {
+    let variables = Variables { now, current_user: None };
+    let wrong = |errors: Vec<FieldError>| Problem::validation(errors);
+    let ast = filter::parse(filter, false, ContactResource::LIST.filterable, &variables).map_err(|errors| {
+        let placed = |error: FieldError| FieldError { pointer: json_pointer(pointer, &error.pointer), ..error };
+        wrong(errors.into_iter().map(placed).collect())
+    })?;
+    let filter = listing::filter(&ast);
+    let too_much = |error: projectors::search::SearchError| {
+        wrong(vec![FieldError::new(pointer, field::TOO_MANY, error.to_string())])
+    };
+    filter.validate().map_err(too_much)?;
+    Ok(filter)
+}
+
+/// `filter[tags][_eq]` below `/segment/filter` is `/segment/filter/tags/_eq`.
+fn json_pointer(below: &str, brackets: &str) -> String {
+    let mut pointer = below.to_owned();
+    let path = brackets.strip_prefix("filter[").and_then(|path| path.strip_suffix(']'));
+    path.into_iter().flat_map(|path| path.split("][")).for_each(|segment| push_segment(&mut pointer, segment));
+    pointer
+}
+
+/// Who would get a message now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AudiencePreview {
+    /// All contacts of the segment who have consented to the purpose.
+    pub count: u64,
+    /// The newest of them, at most 10.
+    pub contacts: Vec<ContactJson>,
+}
+
+/// The contacts of a segment who have consented to a purpose (`marketing`, `service`), as search knows them now.
+pub async fn preview(
+    app: &App,
+    caller: &Caller,
+    consistency: &Consistency,
+    segment: Filter,
+    purpose: &str,
+) -> Result<AudiencePreview, Problem> {
+    app.settle_search(consistency, None).await?;
+    let consented = Filter::cmp(format!("consents.{purpose}"), Op::Eq, [FieldValue::Bool(true)]);
+    let mut query = Query::new(caller.tenant.as_str());
+    query.collections = vec![collection::<ContactResource>().to_owned()];
+    query.filter = Filter::And(vec![consented, segment]);
+    query.sort = vec![Sort::descending("created_at")];
+    query.limit = SHOWN;
+    query.total = true;
+    let hits = app.search.index().search(query).await?;
+    let ids: Vec<Uuid> = hits.ids.iter().filter_map(|hit| Uuid::parse_str(&hit.id).ok()).collect();
+    let found = app.views.records::<Contacts>(&caller.tenant, &ids).await?;
+    let needed: Vec<_> = found.iter().flatten().flat_map(|record| Contacts::keys(&record.row)).collect();
+    let keys = app.keys.load(&caller.tenant, &needed).await?;
+    let present = |(id, record)| Some(ContactResource::present(id, Option::as_ref(record)?, &keys));
+    // Search may know an erased person a moment longer than the view.
+    let contacts = ids.into_iter().zip(&found).filter_map(present).filter(|contact| !contact.erased).collect();
+    Ok(AudiencePreview { count: hits.total.unwrap_or_default(), contacts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(filter: Value) -> Vec<(String, String)> {
+        let problem = segment(&filter, 0, "/segment/filter").unwrap_err();
+        assert_eq!(problem.code().status_number(), 422);
+        problem.errors().iter().map(|error| (error.pointer.clone(), error.code.to_string())).collect()
+    }
+
+    #[test]
+    fn a_segment_is_a_filter_of_contacts() {
+        let filter = json!({"tags": "vip", "created_at": {"_gte": "$NOW(-30 days)"}, "_or": [
+            {"country": {"_in": ["DE", "AT"]}}, {"company": {"_icontains": "garden"}}
+        ]});
+        assert!(matches!(segment(&filter, 0, "/segment/filter"), Ok(Filter::And(parts)) if parts.len() == 3));
+        assert_eq!(segment(&json!({}), 0, "").unwrap(), Filter::All);
+    }
+
+    #[test]
+    fn what_is_wrong_is_pointed_to() {
+        let at = |pointer: &str, code: &str| vec![(pointer.to_owned(), code.to_owned())];
+        let table = [
+            (json!({"age": {"_gt": 18}}), at("/segment/filter/age", "unknown_field")),
+            (json!({"tags": {"_like": "v"}}), at("/segment/filter/tags/_like", "unknown_operator")),
+            (json!({"_or": [{"tags": {"_gt": "a"}}]}), at("/segment/filter/_or/0/tags/_gt", "operator_not_allowed")),
+            (json!({"created_at": {"_lt": "soon"}}), at("/segment/filter/created_at/_lt", "invalid_value")),
+            (json!({"email": "$CURRENT_USER"}), at("/segment/filter/email", "invalid_value")),
+            (json!([]), at("/segment/filter", "malformed")),
+            (json!({"a/b": 1}), at("/segment/filter/a~1b", "unknown_field")),
+        ];
+        for (filter, expected) in table {
+            assert_eq!(refused(filter.clone()), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_bounded() {
+        let many: Vec<Value> = (0..60).map(|number| json!({"city": number.to_string()})).collect();
+        assert_eq!(refused(json!({"_or": many}))[0].1, "too_many");
+        let deep = (0..9).fold(json!({"city": "x"}), |inner, _| json!({"_and": [inner]}));
+        assert_eq!(refused(deep)[0].1, "too_deep");
+    }
+}

@@ -1,0 +1,4 @@
+//! The shop: products and orders.
+
+pub mod orders;
+pub mod products;

@@ -1,0 +1,3 @@
+//! What happened on the sites, counted.
+
+pub mod visits;

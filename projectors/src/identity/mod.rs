@@ -1,0 +1,4 @@
+//! Who may work for a tenant, as those who administer it see it.
+
+pub mod accounts;
+pub mod api_keys;

@@ -1,0 +1,4 @@
+//! Courses and those who take them.
+
+pub mod courses;
+pub mod enrolments;

@@ -1,0 +1,16 @@
+//! The rules of the design, read from the sources. Every failure says where and what to do.
+
+mod client_crates;
+mod contexts;
+mod file_sizes;
+mod layers;
+mod machine_paths;
+mod names;
+mod paths;
+mod same_names;
+mod sources;
+
+/// Fails with one line per finding.
+fn none_found(rule: &str, findings: Vec<String>) {
+    assert!(findings.is_empty(), "{rule}\n{}", findings.join("\n"));
+}

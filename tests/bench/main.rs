@@ -1,0 +1,75 @@
+//! `bench`: what the platform reaches, each figure beside its ceiling measured in the same run. Prints one table.
+//!
+//! Absolute figures belong to the machine and the minute; the ratios are what is promised. So a figure and its ceiling
+//! are measured in turns, several times, and the median of the turns' ratios is shown with their span.
+
+mod contacts;
+mod http;
+mod load;
+mod log;
+mod machine;
+mod nginx;
+mod platform;
+mod process;
+mod rows;
+mod sites;
+mod table;
+
+use machine::Machine;
+use table::{Outcome, Table};
+
+pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Fewer commands and a tenth of the events where a row needs a large log.
+    pub(crate) quick: bool,
+}
+
+impl Scale {
+    pub(crate) fn of<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+const USAGE: &str = "Usage: bench [--quick] [--only NAME]...
+
+Measures the running platform against ceilings of the same run and prints a table.
+
+  --quick      fewer commands; the growth row compares with 100,000 events instead of 1,000,000
+  --only NAME  only this row; may be repeated. Names:";
+
+fn main() -> Result<(), AnyError> {
+    let mut only: Vec<String> = Vec::new();
+    let mut scale = Scale { quick: false };
+    let mut arguments = std::env::args().skip(1);
+    let usage = || format!("{USAGE} {}", rows::NAMES.join(", "));
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => scale.quick = true,
+            "--only" => only.extend(arguments.next()),
+            "-h" | "--help" => {
+                println!("{}", usage());
+                return Ok(());
+            }
+            other => return Err(format!("unknown argument {other:?}\n\n{}", usage()).into()),
+        }
+    }
+    if let Some(unknown) = only.iter().find(|name| !rows::NAMES.contains(&name.as_str())) {
+        return Err(format!("there is no row {unknown:?}\n\n{}", usage()).into());
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    let whole = Machine::look();
+    let mut table = Table::default();
+    let mut peak = None;
+    for name in rows::NAMES.iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == *name)) {
+        eprintln!("==> {name}");
+        let before = Machine::look();
+        let outcome = runtime.block_on(rows::run(name, scale, &mut peak));
+        let outcome = outcome.unwrap_or_else(|error| vec![Outcome::failed(name, &error.to_string())]);
+        table.add(outcome, before.others_since());
+    }
+    table.print(&whole);
+    if table.any_failed() { Err("a row could not be measured".into()) } else { Ok(()) }
+}

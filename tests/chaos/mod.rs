@@ -1,0 +1,8 @@
+//! kill -9 under load, and what must be true afterwards.
+
+mod books;
+mod dice;
+mod kill;
+mod oracle;
+mod rebuild;
+mod shoppers;

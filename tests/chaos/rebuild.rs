@@ -1,0 +1,62 @@
+//! Views against themselves: what serves must equal what a rebuild from zero makes.
+
+use crate::support::{Client, eventually};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The views that keep what the clients changed.
+const VIEWS: [&str; 3] = ["contacts", "products", "orders"];
+
+/// All rows of a view through the API, by id.
+async fn rows(client: &Client, view: &str) -> BTreeMap<String, Value> {
+    let items = client.all(&format!("/v1/{view}")).await;
+    let count = items.len();
+    let rows: BTreeMap<String, Value> =
+        items.into_iter().map(|row| (row["id"].as_str().expect("an id").to_owned(), row)).collect();
+    assert_eq!(rows.len(), count, "{view}: a row is listed twice");
+    rows
+}
+
+/// Ids of a view as the search index lists them.
+async fn indexed(client: &Client, view: &str) -> Vec<String> {
+    let items = client.all(&format!("/v1/{view}?sort=created_at&fields=id")).await;
+    let mut ids: Vec<String> = items.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Where a generation stands, and why it stands still if it does.
+async fn generation(client: &Client, name: &str) -> (u64, Value) {
+    let views = client.get("/v1/views").send().await.expect(200).json();
+    let found = views["items"].as_array().expect("items").iter().find(|view| view["generation"] == name).cloned();
+    let found = found.unwrap_or_else(|| panic!("no {name} in {views:#}"));
+    (found["position"].as_u64().expect("a position"), found["paused"].clone())
+}
+
+/// Rebuilds every view and compares each row. Gives the rows.
+pub(super) async fn equals(client: &Client) -> BTreeMap<&'static str, BTreeMap<String, Value>> {
+    let log = client.get("/readyz").send().await.json()["log_position"].as_u64().expect("a position");
+    let mut all = BTreeMap::new();
+    for view in VIEWS {
+        let before = rows(client, view).await;
+        let living = before.iter().filter(|(_, row)| row["erased"] != true).map(|(id, _)| id.clone());
+        assert_eq!(indexed(client, view).await, living.collect::<Vec<_>>(), "search lists other {view} than the rows");
+        let at = |what: &str| format!("/v1/views/{view}/{what}");
+        let built = client.post(&at("build"), &json!({})).send().await.expect(200).json();
+        let name = built["generation"].as_str().expect("a generation").to_owned();
+        eventually("the rebuild catches up", 120, async || {
+            let (position, paused) = generation(client, &name).await;
+            assert!(paused.is_null(), "{name}: {paused}");
+            position >= log
+        })
+        .await;
+        client.post(&at("switch"), &json!({})).send().await.expect(200);
+        let after = rows(client, view).await;
+        for (id, row) in &before {
+            assert_eq!(after.get(id), Some(row), "{view}: a rebuilt row is another one");
+        }
+        assert_eq!(after.len(), before.len(), "{view}: a rebuild has more rows");
+        all.insert(view, after);
+    }
+    all
+}

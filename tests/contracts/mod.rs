@@ -1,0 +1,10 @@
+//! The ports over real servers.
+
+mod bus;
+mod event_store;
+mod follow;
+mod key_directory;
+mod lanes;
+mod search;
+mod snapshots;
+mod writer;

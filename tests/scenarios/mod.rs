@@ -1,0 +1,40 @@
+//! Journeys through HTTP against a real platform, awaited by the consistency token, never by sleep. Each has a tenant of
+//! its own.
+
+mod campaigns;
+mod conditions;
+mod contacts;
+mod courses;
+mod damage;
+mod erasure;
+mod feed;
+mod isolation;
+mod orders;
+mod pages;
+mod paging;
+mod refusals;
+mod repetition;
+mod slow_clients;
+mod starts;
+mod stops;
+
+use crate::support::{Client, Platform};
+use serde_json::json;
+
+/// A word nobody else uses.
+fn unique(prefix: &str) -> String {
+    format!("{prefix}{}", &bus_schema::ids::random_uuid().simple().to_string()[20..])
+}
+
+/// The owner of a new tenant of the shared platform.
+async fn tenant() -> Client {
+    let (name, password) = (unique("t"), unique("A long passphrase "));
+    let email = format!("owner@{name}.example");
+    let operator = Platform::shared().client();
+    let founded = json!({"tenant": name, "name": "A tenant", "email": email, "password": password});
+    operator.post("/v1/tenants", &founded).send().await.expect(201);
+    let login = json!({"tenant": name, "email": email, "password": password});
+    let session = operator.post("/v1/sessions", &login).send().await;
+    assert!(matches!(session.status, 200 | 201), "{}", session.text());
+    operator.with_key(session.json()["token"].as_str().expect("a token"))
+}

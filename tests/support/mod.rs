@@ -1,0 +1,25 @@
+//! What tests run against: a real log (one nats-server per test process, one cell per test) and a real platform.
+
+mod client;
+mod platform;
+mod server;
+mod world;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use platform::{Platform, Ready, binary, millrace};
+pub(crate) use server::Server;
+pub(crate) use world::{World, named};
+
+/// Whether tests that kill servers are passed over.
+pub(crate) fn skip_slow() -> bool {
+    std::env::var_os("MILLRACE_SKIP_SLOW").is_some()
+}
+
+/// Asks again and again until it holds; panics with `what` after `seconds`.
+pub(crate) async fn eventually(what: &str, seconds: u64, mut holds: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < end, "not within {seconds} s: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,199 @@
+//! A real `millrace up` in a process of its own: started, asked over HTTP, killed.
+
+use super::Client;
+use serde::Deserialize;
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+/// Runs the platform and kills it when the standard input ends, which the death of this process brings about too. The
+/// folder of the shared platform, which nobody else can remove, goes with it.
+const WATCH: &str = r#"
+log=$1; remove=$2; shift 2
+exec 3<&0 >>"$log" 2>&1
+"$@" 3<&- & platform=$!
+(cat <&3 >/dev/null; kill -9 $platform) & watcher=$!
+wait $platform; status=$?
+kill $watcher
+[ -z "$remove" ] || rm -rf "$remove"
+exit $status"#;
+
+/// A debug build on a busy machine needs this long to restore a log at worst.
+const START: Duration = Duration::from_secs(90);
+
+/// What the platform writes when it serves.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) url: String,
+    pub(crate) tenant: String,
+    pub(crate) email: String,
+    pub(crate) password: String,
+    pub(crate) api_key: String,
+    pub(crate) pid: u32,
+    pub(crate) nats_pid: Option<u32>,
+}
+
+pub(crate) struct Platform {
+    pub(crate) ready: Ready,
+    pub(crate) data_dir: PathBuf,
+    log: PathBuf,
+    watch: Mutex<Option<Child>>,
+    /// Of a platform that is not shared and has no directory of somebody else.
+    _owned: Option<tempfile::TempDir>,
+}
+
+impl Platform {
+    /// The one all scenarios share; each takes names nobody else has.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Platform> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let dir = tempfile::tempdir().expect("a temporary folder").keep();
+            Self::start(&dir, None, Some(&dir)).unwrap_or_else(|why| panic!("{why}"))
+        })
+    }
+
+    /// One for a test that breaks or stops it.
+    pub(crate) fn own() -> Self {
+        let owned = tempfile::tempdir().expect("a temporary folder");
+        let dir = owned.path().to_owned();
+        Self::start(&dir, Some(owned), None).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// One in a folder of the caller's; started again there it has the data of before.
+    pub(crate) fn open(dir: &Path) -> Self {
+        Self::start(dir, None, None).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// In `dir` are the data directory, the ready file and the log of all starts.
+    fn start(dir: &Path, owned: Option<tempfile::TempDir>, remove: Option<&Path>) -> Result<Self, String> {
+        let (data_dir, ready_file, log) = (dir.join("data"), dir.join("ready.json"), dir.join("platform.log"));
+        _ = std::fs::remove_file(&ready_file);
+        let mut command = Command::new("sh");
+        command.args(["-c", WATCH, "watch"]).arg(&log).arg(remove.unwrap_or(Path::new("")));
+        command.arg(binary()).args(["up", "--no-demo", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
+        command.arg("--ready-file").arg(&ready_file).stdin(Stdio::piped());
+        let watch = command.spawn().map_err(|error| format!("sh does not run: {error}"))?;
+        let mut watch = KillOnDrop(Some(watch));
+        let end = Instant::now() + START;
+        let ready = loop {
+            if let Ok(text) = std::fs::read(&ready_file) {
+                break serde_json::from_slice(&text).map_err(|error| format!("the ready file: {error}"))?;
+            }
+            let ended = watch.0.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+            if ended || Instant::now() > end {
+                let log = std::fs::read_to_string(&log).unwrap_or_default();
+                let why = if ended { "ended" } else { "was not ready in time" };
+                return Err(format!("the platform {why}; its log:\n{log}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        Ok(Self { ready, data_dir, log, watch: Mutex::new(watch.0.take()), _owned: owned })
+    }
+
+    /// A client with the first tenant's API key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.ready.url, &self.ready.api_key)
+    }
+
+    /// What the platform said so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// kill -9, and waits until it is gone. Its nats-server dies with it.
+    pub(crate) fn kill(&self) {
+        if let Some(child) = self.lock().take() {
+            drop(KillOnDrop(Some(child)));
+        }
+    }
+
+    /// Ends it in order, as Ctrl-C does, and gives its exit code.
+    pub(crate) fn stop(&self) -> Option<i32> {
+        let mut child = self.lock().take()?;
+        signal("TERM", self.ready.pid);
+        // Waiting would close it, which kills.
+        let open = child.stdin.take();
+        let status = child.wait().expect("the watcher ends");
+        drop(open);
+        status.code()
+    }
+
+    /// kill -9 of the present nats-server alone; gives its process id. The platform starts another.
+    pub(crate) fn kill_log_server(&self) -> Option<u32> {
+        let pid = self.log_server()?;
+        signal("KILL", pid);
+        Some(pid)
+    }
+
+    /// The process id of the nats-server that is supervised now.
+    pub(crate) fn log_server(&self) -> Option<u32> {
+        let record = std::fs::read(self.data_dir.join("nats/server.json")).ok()?;
+        let record: serde_json::Value = serde_json::from_slice(&record).ok()?;
+        record["process"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("the end of the platform's log:");
+            tail.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
+struct KillOnDrop(Option<Child>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            drop(child.stdin.take());
+            _ = child.wait();
+        }
+    }
+}
+
+fn signal(name: &str, pid: u32) {
+    // It may be gone already, which is as good.
+    _ = Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// `millrace` with these arguments, run to its end; at most a minute.
+pub(crate) fn millrace(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=1", "60"]).arg(binary()).args(arguments);
+    command.envs(environment.iter().copied()).stdin(Stdio::null()).output().expect("timeout and millrace run")
+}
+
+/// `MILLRACE_BIN`, or the one cargo built beside this test; built now when it is not there.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MILLRACE_BIN") {
+            return path.into();
+        }
+        let test = std::env::current_exe().expect("the path of this test");
+        let profile = test.parent().and_then(Path::parent).expect("a folder of cargo's");
+        let path = profile.join("millrace");
+        if !path.is_file() {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut build = Command::new(cargo);
+            build.args(["build", "--package", "ops", "--target-dir"]).arg(profile.parent().expect("a target folder"));
+            if profile.ends_with("release") {
+                build.arg("--release");
+            }
+            assert!(build.status().is_ok_and(|status| status.success()), "millrace does not build");
+        }
+        path
+    })
+}
