@@ -78,6 +78,7 @@ impl Lane {
                 self.process(batch).await?;
                 next = last + 1;
             }
+            self.slots.iter().for_each(|slot| slot.goes_on());
         }
     }
 

@@ -142,6 +142,11 @@ impl Slot {
         *lock(&self.interrupted) = Some(why.to_owned());
     }
 
+    /// The lane reads and writes again.
+    pub(super) fn goes_on(&self) {
+        *lock(&self.interrupted) = None;
+    }
+
     pub(super) fn advance(&self, progress: Progress) {
         self.applied.fetch_add(progress.applied, Ordering::Relaxed);
         self.unknown.fetch_add(progress.unknown, Ordering::Relaxed);
@@ -149,7 +154,6 @@ impl Slot {
             let mut tenants = self.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             tenants.extend(progress.tenants);
         }
-        *lock(&self.interrupted) = None;
         if let Some(pause) = progress.pause {
             tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
             *lock(&self.paused) = Some(pause);
