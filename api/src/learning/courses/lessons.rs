@@ -7,6 +7,7 @@ use crate::{
     command::{Command, CommandReceipt},
     errors::refused_at,
     http::{
+        extract::Path,
         problem::{Problem, ProblemDocument},
         token::Consistency,
     },
@@ -14,7 +15,7 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
