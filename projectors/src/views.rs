@@ -145,7 +145,7 @@ impl Views {
             }
         }
         generation::save(&self.0.store, &[(generation.clone(), Stage::Building)]).await?;
-        let slot = slot(&self.0.store, &projection, &generation, 0).await?;
+        let slot = slot(&self.0.store, projection, &generation, 0).await?;
         write(&self.0.slots).insert(generation.clone(), (slot.clone(), Stage::Building));
         tokio::spawn(Lane::new(bus, self.0.store.clone(), projection.family(), vec![slot]).run());
         Ok(generation)
