@@ -66,7 +66,7 @@ async fn a_course_has_no_more_learners_than_places() {
     assert_eq!(enrolled.len(), 2);
     answers.into_iter().filter(|answer| answer.status != 201).for_each(|answer| _ = answer.refused(409, "course_full"));
     let withdraw = format!("/v1/enrolments/{}/withdraw", enrolled[0]);
-    client.post(&withdraw, &json!({"reason": "learner"})).send().await.expect(200);
+    client.post(&withdraw, &json!({"reason": "requested"})).send().await.expect(200);
     let late = contact(&client).await;
     enrol(&client, course, late).await.expect(201);
     client.post(&format!("/v1/courses/{course}/retire"), &json!({})).send().await.expect(200);

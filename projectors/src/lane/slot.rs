@@ -142,6 +142,11 @@ impl Slot {
         *lock(&self.interrupted) = Some(why.to_owned());
     }
 
+    /// Whatever interrupted it is over.
+    pub(super) fn follows(&self) {
+        *lock(&self.interrupted) = None;
+    }
+
     pub(super) fn advance(&self, progress: Progress) {
         self.applied.fetch_add(progress.applied, Ordering::Relaxed);
         self.unknown.fetch_add(progress.unknown, Ordering::Relaxed);
@@ -149,10 +154,14 @@ impl Slot {
             let mut tenants = self.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             tenants.extend(progress.tenants);
         }
-        *lock(&self.interrupted) = None;
+        self.follows();
         if let Some(pause) = progress.pause {
-            tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
-            *lock(&self.paused) = Some(pause);
+            // Under the lock that `skip` takes last: an order given since the batch was read is not forgotten.
+            let mut paused = lock(&self.paused);
+            if !self.skips(pause.seq) {
+                tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
+                *paused = Some(pause);
+            }
         }
         self.position.send_replace(progress.upto);
     }
