@@ -81,7 +81,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let workers = vec![
-            eraser::start(bus.clone(), keys.clone(), data.root().join("eraser.json")),
+            eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
                 bus: bus.clone(),
                 writer: writer.clone(),

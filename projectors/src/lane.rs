@@ -74,14 +74,11 @@ impl Lane {
             if running().any(|slot| slot.position() + 1 < next) || running().next().is_none() {
                 return Ok(());
             }
-            match batch.last().map(seq_of) {
-                Some(last) => {
-                    self.process(batch).await?;
-                    next = last + 1;
-                }
-                // The log answers and has nothing new.
-                None => self.slots.iter().for_each(|slot| slot.follows()),
+            if let Some(last) = batch.last().map(seq_of) {
+                self.process(batch).await?;
+                next = last + 1;
             }
+            self.slots.iter().for_each(|slot| slot.goes_on());
         }
     }
 

@@ -5,15 +5,13 @@ use crate::{
     app::App,
     caller::Caller,
     http::{
+        extract::{Path, Query},
         problem::{Problem, ProblemDocument},
         token::Consistency,
     },
     resource::read_scope,
 };
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
+use axum::{Json, extract::State};
 use projectors::crm::timeline::{TIMELINE, TimelineEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -6,6 +6,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         patch::Patch,
@@ -14,11 +15,7 @@ use crate::{
     money::MoneyJson,
     resource::Resource,
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{Keyring, Money, learning::course::CourseDetails};
 use lessons::{LessonJson, NewLesson};
 use projectors::{

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     command::{Command, CommandReceipt},
     http::{
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         problem::{Problem, ProblemDocument},
@@ -11,11 +12,7 @@ use crate::{
     people,
     resource::Resource,
 };
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, TenantId,
     learning::enrolment::{EnrolmentSource, WithdrawalReason},

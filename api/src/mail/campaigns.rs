@@ -7,6 +7,7 @@ use crate::{
     errors::{invalid_time, refused_at, rejection},
     http::{
         body::BodyLimit,
+        extract::Path,
         list::ListSpec,
         literal::FieldType,
         problem::{Problem, ProblemDocument},
@@ -15,12 +16,7 @@ use crate::{
     people::{self, AudiencePreview},
     resource::{Resource, read_scope},
 };
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
     mail::campaign::{CampaignContent, ConsentPurpose, Segment},

@@ -142,8 +142,8 @@ impl Slot {
         *lock(&self.interrupted) = Some(why.to_owned());
     }
 
-    /// Whatever interrupted it is over.
-    pub(super) fn follows(&self) {
+    /// The lane reads and writes again.
+    pub(super) fn goes_on(&self) {
         *lock(&self.interrupted) = None;
     }
 
@@ -154,7 +154,6 @@ impl Slot {
             let mut tenants = self.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             tenants.extend(progress.tenants);
         }
-        self.follows();
         if let Some(pause) = progress.pause {
             // Under the lock that `skip` takes last: an order given since the batch was read is not forgotten.
             let mut paused = lock(&self.paused);

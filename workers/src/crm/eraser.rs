@@ -9,14 +9,8 @@ use crate::{
     worker::{Stop, Worker},
 };
 use bus_schema::{
-    AnyEvent, KeyId, StoredEvent, TenantId,
-    bus::Bus,
-    catalog::Catalogued,
-    crm::contact::ContactEvent,
-    ids::Cell,
-    keys::{KeyDirectory, KeyError},
-    shop::order::OrderEvent,
-    subject::Family,
+    AnyEvent, KeyId, Micros, StoredEvent, bus::Bus, catalog::Catalogued, crm::contact::ContactEvent, ids::Cell,
+    keys::KeyDirectory, shop::order::OrderEvent, subject::Family, time::Clock,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -38,12 +32,15 @@ struct Place {
     position: u64,
 }
 
+/// How long the command that erases has to destroy the key itself; both at once would do the work twice.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Starts the eraser of a cell; `place` is the file that keeps its position.
-pub fn start(bus: Bus, keys: KeyDirectory, place: PathBuf) -> Worker {
-    Worker::start("eraser", |stop| run(bus, keys, place, stop))
+pub fn start(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf) -> Worker {
+    Worker::start("eraser", |stop| run(bus, keys, clock, place, stop))
 }
 
-async fn run(bus: Bus, keys: KeyDirectory, place: PathBuf, mut stop: Stop) {
+async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut stop: Stop) {
     let start = begin(&bus, &place, &mut stop).await;
     let aggregates = [(ContactEvent::CONTEXT, ContactEvent::AGGREGATE), (OrderEvent::CONTEXT, OrderEvent::AGGREGATE)];
     let mut reader = LogReader::new(bus.clone(), &aggregates, start + 1);
@@ -55,7 +52,11 @@ async fn run(bus: Bus, keys: KeyDirectory, place: PathBuf, mut stop: Stop) {
         };
         for event in &batch.events {
             let Some(key) = destroyed(event) else { continue };
-            while let Err(error) = destroy(&keys, &event.subject.tenant, key).await {
+            tokio::select! {
+                () = tokio::time::sleep(grace(event.envelope.at, clock.now())) => {}
+                () = stop.asked() => return,
+            }
+            while let Err(error) = keys.destroy(&event.subject.tenant, key).await {
                 tracing::error!(%error, position = event.seq, "the key of an erased person is not destroyed yet");
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
@@ -75,8 +76,10 @@ async fn run(bus: Bus, keys: KeyDirectory, place: PathBuf, mut stop: Stop) {
     }
 }
 
-async fn destroy(keys: &KeyDirectory, tenant: &TenantId, key: KeyId) -> Result<(), KeyError> {
-    keys.destroy(tenant, key).await
+/// What is left of the [`GRACE`] of an erasure.
+fn grace(erased: Micros, now: Micros) -> Duration {
+    let passed = now.0.saturating_sub(erased.0);
+    GRACE.saturating_sub(Duration::from_micros(u64::try_from(passed).unwrap_or(0)))
 }
 
 /// The key an event says is to be destroyed.
@@ -128,7 +131,7 @@ async fn save(path: &Path, place: &Place) {
 mod tests {
     use super::*;
     use bus_schema::{
-        Actor, Address, CommandId, Envelope, EventId, Micros, Subject, crm::contact::ContactErased,
+        Actor, Address, CommandId, Envelope, EventId, Subject, TenantId, crm::contact::ContactErased,
         crm::contact::ContactTagged, events::EventSet,
     };
     use bytes::Bytes;
@@ -157,6 +160,14 @@ mod tests {
         let key = KeyId(Uuid::from_u128(3));
         assert_eq!(destroyed(&stored(ContactEvent::Erased(ContactErased { key }))), Some(key));
         assert_eq!(destroyed(&stored(ContactEvent::Tagged(ContactTagged { tag: "erased".into() }))), None);
+    }
+
+    #[test]
+    fn the_command_itself_comes_first() {
+        assert_eq!(grace(Micros(1_000_000), Micros(1_000_000)), GRACE);
+        assert_eq!(grace(Micros(1_000_000), Micros(2_500_000)), Duration::from_millis(3_500));
+        assert_eq!(grace(Micros(1_000_000), Micros(60_000_000)), Duration::ZERO);
+        assert_eq!(grace(Micros(1_000_000), Micros(0)), GRACE, "a clock that is behind");
     }
 
     #[tokio::test]

@@ -54,6 +54,10 @@ pub enum ImportCommand {
         reason: String,
     },
     Cancel,
+    /// Rows that were under way when the import was cancelled are dealt with too; no row is any more.
+    Settle {
+        progress: ImportProgress,
+    },
     StartUndo,
     AdvanceUndo {
         progress: UndoProgress,
@@ -69,6 +73,7 @@ rejections! {
         Unknown: Missing, "import_not_found", "", "there is no such import";
         Exists: State, "import_exists", "", "the import was started before";
         NotRunning: State, "import_not_running", "", "the import is not running any more";
+        NotCancelled: State, "import_not_cancelled", "", "the import was not cancelled";
         StillRunning: State, "import_running", "", "the import is still running; cancel it or wait for its end";
         NotUndoing: State, "import_not_undoing", "", "the import is not being undone";
         DryRun: State, "import_dry_run", "", "a dry run has stored nothing that could be undone";
@@ -187,6 +192,16 @@ impl Decider for Import {
             ImportCommand::Cancel => {
                 self.running()?;
                 Ok(Decision::event(ImportCancelled {}))
+            }
+            ImportCommand::Settle { progress } => {
+                if !matches!(self.status, S::Cancelled | S::Undoing | S::Undone) {
+                    return Err(if self.status == S::Absent { R::Unknown } else { R::NotCancelled });
+                }
+                self.checked(progress)?;
+                if *progress == self.progress {
+                    return Ok(Decision::nothing());
+                }
+                Ok(Decision::event(ImportProgressed { progress: *progress }))
             }
             ImportCommand::StartUndo => match self.status {
                 S::Absent => Err(R::Unknown),

@@ -7,6 +7,7 @@ use crate::{
     command::{Command, CommandReceipt},
     errors::refused_at,
     http::{
+        extract::Path,
         problem::{Problem, ProblemDocument},
         token::Consistency,
     },
@@ -14,7 +15,7 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -27,7 +28,10 @@ use uuid::Uuid;
 use writers::learning::course::{self, Course, CourseCommand, lesson_id};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(add)).routes(routes!(one, change, remove)).routes(routes!(reorder))
+    OpenApiRouter::new()
+        .routes(routes!(add_lesson))
+        .routes(routes!(lesson, change_lesson, remove_lesson))
+        .routes(routes!(reorder))
 }
 
 /// What a lesson is made of.
@@ -113,7 +117,11 @@ impl NewLesson {
 #[utoipa::path(post, path = "/v1/courses/{id}/lessons", tag = "courses", request_body = NewLesson,
     params(("id" = Uuid, Path)), responses((status = 201, body = CommandReceipt), (status = 404, body = ProblemDocument),
     (status = 409, description = "too_many_lessons", body = ProblemDocument)))]
-async fn add(State(app): State<App>, Path(id): Path<Uuid>, command: Command<NewLesson>) -> Result<Response, Problem> {
+async fn add_lesson(
+    State(app): State<App>,
+    Path(id): Path<Uuid>,
+    command: Command<NewLesson>,
+) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let (tenant, lesson) = (&command.caller.tenant, lesson_id(command.meta.command, 0));
     let what = CourseCommand::AddLesson { lesson: command.body.lesson(lesson) };
@@ -129,7 +137,7 @@ async fn add(State(app): State<App>, Path(id): Path<Uuid>, command: Command<NewL
 #[utoipa::path(get, path = "/v1/courses/{id}/lessons/{lesson}", tag = "courses",
     params(("id" = Uuid, Path), ("lesson" = Uuid, Path)),
     responses((status = 200, body = LessonJson), (status = 404, body = ProblemDocument)))]
-async fn one(
+async fn lesson(
     State(app): State<App>,
     caller: Caller,
     consistency: Consistency,
@@ -156,7 +164,7 @@ pub struct LessonChanges {
 #[utoipa::path(patch, path = "/v1/courses/{id}/lessons/{lesson}", tag = "courses", request_body = LessonChanges,
     params(("id" = Uuid, Path), ("lesson" = Uuid, Path)),
     responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
-async fn change(
+async fn change_lesson(
     State(app): State<App>,
     Path((id, lesson)): Path<(Uuid, Uuid)>,
     command: Command<LessonChanges>,
@@ -179,7 +187,7 @@ async fn change(
 #[utoipa::path(delete, path = "/v1/courses/{id}/lessons/{lesson}", tag = "courses",
     params(("id" = Uuid, Path), ("lesson" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
     (status = 404, body = ProblemDocument), (status = 409, description = "no_lessons", body = ProblemDocument)))]
-async fn remove(
+async fn remove_lesson(
     State(app): State<App>,
     Path((id, lesson)): Path<(Uuid, Uuid)>,
     command: Command,

@@ -10,7 +10,11 @@ use super::{
     source::{Position, SourceError},
 };
 use futures::{StreamExt, stream::FuturesOrdered};
-use std::{collections::HashSet, hash::Hash};
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::Hash,
+    pin::pin,
+};
 use tokio::sync::mpsc::Receiver;
 use writers::WriteError;
 
@@ -66,6 +70,8 @@ impl<P: Progress> Conveyor<'_, P> {
         let mut stopped = false;
         let mut unsaved = 0;
         let mut fault = None;
+        // Rows that ended while a checkpoint was being kept.
+        let mut landed = VecDeque::new();
         loop {
             let free = |item: &Item<K, T>| item.touches.as_ref().is_none_or(|key| !touched.contains(key));
             if let Some(item) = waiting.take_if(|item| free(item)) {
@@ -73,10 +79,16 @@ impl<P: Progress> Conveyor<'_, P> {
                 let future = work(item.work);
                 flying.push_back(async move { (item.after, item.touches, future.await) });
             }
-            let room = waiting.is_none() && flying.len() < self.in_flight.max(1);
+            let room = waiting.is_none() && flying.len() + landed.len() < self.in_flight.max(1);
+            let next = async {
+                match landed.pop_front() {
+                    Some(row) => Some(row),
+                    None => flying.next().await,
+                }
+            };
             tokio::select! {
                 biased;
-                Some((after, key, result)) = flying.next(), if !flying.is_empty() => {
+                Some((after, key, result)) = next => {
                     key.inspect(|key| _ = touched.remove(key));
                     match result {
                         Ok(row) => self.settle(after, row).await?,
@@ -88,7 +100,18 @@ impl<P: Progress> Conveyor<'_, P> {
                     unsaved += 1;
                     if unsaved >= self.every.max(1) {
                         unsaved = 0;
-                        if self.save().await? == Next::Stop && open {
+                        // The rows under way must go on meanwhile: they hold places in queues that keeping a checkpoint
+                        // may have to wait in.
+                        let saved = {
+                            let mut saving = pin!(self.save());
+                            loop {
+                                tokio::select! {
+                                    saved = &mut saving => break saved,
+                                    Some(row) = flying.next(), if !flying.is_empty() => landed.push_back(row),
+                                }
+                            }
+                        };
+                        if saved? == Next::Stop && open {
                             (open, stopped, waiting) = (false, true, None);
                         }
                     }
@@ -101,6 +124,8 @@ impl<P: Progress> Conveyor<'_, P> {
                 else => break,
             }
         }
+        // After a fault some rows are still under way and will not be waited for.
+        drop(flying);
         if unsaved > 0 || self.checkpoint == Checkpoint::default() {
             self.save().await?;
         }
@@ -201,5 +226,45 @@ mod tests {
         let (summary, _) = carry(57, Arc::clone(&marks)).await;
         assert!(matches!(summary, Err(ImportError::Write { row: 57, .. })));
         assert_eq!(*marks.lock().unwrap(), [10, 20, 30, 40, 50, 56]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeping_a_checkpoint_may_wait_for_what_rows_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, items) = mpsc::channel(100);
+        for row in 1..=100_u64 {
+            let after = Position { offset: row, row, line: row };
+            sender.try_send(Ok(Item { after, touches: Some(row), work: row })).unwrap();
+        }
+        drop(sender);
+        // Rows and checkpoints queue for the same thing, as they do for a busy part of the log.
+        let queue = Arc::new(tokio::sync::Mutex::new(()));
+        let held = || {
+            let queue = queue.clone();
+            async move {
+                let _held = queue.lock().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let mut progress = |_: Checkpoint| {
+            let held = held();
+            async move {
+                held.await;
+                Ok(Next::GoOn)
+            }
+        };
+        let report = ReportWriter::open(&folder.path().join("report"), 0).await.unwrap();
+        let conveyor =
+            Conveyor { report, checkpoint: Checkpoint::default(), progress: &mut progress, every: 10, in_flight: 25 };
+        let work = |row: u64| {
+            let held = held();
+            async move {
+                held.await;
+                Ok(Some(ReportRow::new(row, row, Outcome::Created, None)))
+            }
+        };
+        let summary = tokio::time::timeout(Duration::from_secs(60), conveyor.run(items, work)).await;
+        let checkpoint = summary.expect("nobody waits for ever").unwrap().checkpoint;
+        assert_eq!((checkpoint.position.row, checkpoint.tally.of(Outcome::Created)), (100, 100));
     }
 }

@@ -26,7 +26,7 @@ use bus_schema::{
     Actor, CommandId, TenantId,
     bus::StreamError,
     catalog::Catalogued,
-    crm::import::{Duplicates, ImportEvent, ImportFormat, ImportPlan},
+    crm::import::{Duplicates, ImportEvent, ImportFormat, ImportPlan, ImportProgress},
     subject::Family,
 };
 use projectors::ViewError;
@@ -39,6 +39,10 @@ use writers::{
 
 /// How long an undoing waits for the search index to know everything up to its beginning.
 const SEARCH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Contacts an undoing has under way at once. The key directory overwrites one key after the other; more would only
+/// queue there and run into its timeouts.
+const UNDONE_AT_ONCE: usize = 32;
 
 type Rows = Box<dyn Iterator<Item = Result<Parsed, SourceError>> + Send>;
 
@@ -138,7 +142,10 @@ impl Job<'_> {
             None => ImportCommand::Finish { progress },
         };
         match self.command(end).await {
-            Err(WriteError::Rejected(rejected)) if rejected.code == ImportRejection::NotRunning.code() => Ok(()),
+            // It was cancelled, and the rows that were under way then are done.
+            Err(WriteError::Rejected(rejected)) if rejected.code == ImportRejection::NotRunning.code() => {
+                self.count(progress).await
+            }
             Err(WriteError::Rejected(rejected)) if rejected.code == ImportRejection::Backwards.code() => {
                 let reason = "the import was interrupted, and what it counts now disagrees with what it counted before; run it again";
                 self.command(ImportCommand::Fail { reason: reason.into() }).await
@@ -156,9 +163,28 @@ impl Job<'_> {
             Some(stage) if !stage.ended && !plan.dry_run => {
                 let options = self.options(plan, told);
                 let under_way = options.every + options.in_flight as u64;
-                self.carry(plan, told, state, Phase::Settle, usize::try_from(under_way).ok()).await.map(|_| ())
+                match self.carry(plan, told, state, Phase::Settle, usize::try_from(under_way).ok()).await? {
+                    Carried::Stopped => Ok(()),
+                    Carried::Ended(stage) => Ok(self.count(stage.checkpoint.import_progress()).await?),
+                }
+            }
+            // A crash may have come between the last row and this.
+            Some(stage) if told.import.status() == ImportStatus::Cancelled && stage.ended => {
+                Ok(self.count(stage.checkpoint.import_progress()).await?)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Tells a cancelled import what was done in the end.
+    async fn count(&self, progress: ImportProgress) -> Result<(), WriteError> {
+        match self.command(ImportCommand::Settle { progress }).await {
+            // Only how far it came is not known exactly; the report is right.
+            Err(WriteError::Rejected(rejected)) => {
+                tracing::warn!(import = %self.id, code = rejected.code, "what a cancelled import did is not recorded");
+                Ok(())
+            }
+            other => other,
         }
     }
 
@@ -237,7 +263,8 @@ impl Job<'_> {
             let now = self.parts.bus.last_seq(Family::Events).await?;
             self.parts.search.wait(now, SEARCH_PATIENCE).await?;
             let in_use = InSearch { search: &self.parts.search, tenant: self.tenant };
-            let options = UndoOptions::new(self.id, told.undone_by.clone());
+            let actor = told.undone_by.clone();
+            let options = UndoOptions { in_flight: UNDONE_AT_ONCE, ..UndoOptions::new(self.id, actor) };
             let (writer, imported) = (&self.parts.writer, self.paths.report());
             let mut marks = Marks::new(self.parts, self.tenant, self.id, self.stop, &self.paths, Phase::Undo, state);
             let summary = undo(writer, self.tenant, &options, &imported, report, from, &in_use, &mut marks).await?;

@@ -115,6 +115,23 @@ fn a_running_import_ends_in_one_of_three_ways() {
 }
 
 #[test]
+fn rows_that_were_under_way_are_counted_after_a_cancellation() {
+    let settle = |progress| ImportCommand::Settle { progress };
+    let [finished, _, cancelled] = ended();
+    let counted: ImportEvent = ImportProgressed { progress: mark(12, 1, 700) }.into();
+    for history in [vec![started(), cancelled.clone()], vec![started(), cancelled.clone(), ImportUndoStarted {}.into()]]
+    {
+        let state = given::<Import>(history.clone()).when(settle(mark(12, 1, 700))).then([counted.clone()]);
+        assert_eq!(state.progress().rows, mark(12, 1, 700).rows);
+        let again = history.into_iter().chain([counted.clone()]);
+        given::<Import>(again).when(settle(mark(12, 1, 700))).then([]);
+    }
+    given::<Import>([started()]).when(settle(mark(1, 0, 9))).then_rejected(R::NotCancelled);
+    given::<Import>([started(), finished]).when(settle(mark(12, 1, 700))).then_rejected(R::NotCancelled);
+    given::<Import>([]).when(settle(mark(1, 0, 9))).then_rejected(R::Unknown);
+}
+
+#[test]
 fn what_has_ended_can_be_undone_unless_nothing_was_stored() {
     for end in ended() {
         given::<Import>([started(), end]).when(ImportCommand::StartUndo).then([ImportUndoStarted {}.into()]);
