@@ -88,6 +88,10 @@ impl App {
             }
         }
         let search_position = self.search.position();
+        let search_trouble = self.search.trouble();
+        if let Some(why) = &search_trouble {
+            problems.push(format!("search is interrupted and tries again: {why}"));
+        }
         if log_position.saturating_sub(search_position) > MAX_LAG {
             problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
         }
@@ -100,7 +104,7 @@ impl App {
             facts_position,
             views,
             search_position,
-            search_trouble: self.search.trouble(),
+            search_trouble,
         }
     }
 }

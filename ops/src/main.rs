@@ -2,6 +2,7 @@
 
 mod cli;
 mod data_dir;
+mod disk;
 mod doctor;
 mod import_desk;
 mod nats;
@@ -11,7 +12,7 @@ mod setup;
 mod up;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 /// Millrace: sites, customers, shop, courses and campaigns on one event log.
 #[derive(Parser)]
@@ -65,7 +66,8 @@ fn main() -> ExitCode {
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("millrace: {error}");
+                // It may go to a full disk or a closed pipe.
+                _ = writeln!(std::io::stderr(), "millrace: {error}");
                 ExitCode::FAILURE
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     data_dir::{DataDir, DataDirError},
+    disk::{self, DiskFull},
     import_desk::Desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
 };
@@ -53,6 +54,7 @@ impl Platform {
     /// Starts everything but the listener.
     pub async fn start(path: &Path) -> Result<Self, StartError> {
         let data = DataDir::open(path)?;
+        disk::check(data.root())?;
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
         let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
         let bus = Bus::connect(BusOptions {
@@ -128,6 +130,8 @@ async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
 pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    DiskFull(#[from] DiskFull),
     #[error(transparent)]
     Nats(#[from] NatsError),
     #[error(transparent)]

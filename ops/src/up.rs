@@ -2,13 +2,14 @@
 
 use crate::{
     cli::{client::Client, demo},
+    disk,
     platform::{Platform, StartError},
     ready::{self, Ready},
     setup,
 };
 use api::http::{limits::ServerLimits, security_headers::SecurityHeaders, server::Server, stack::Stack};
 use bus_schema::TenantId;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io::Write, net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -32,7 +33,9 @@ pub struct UpArgs {
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
     let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
+    // A log that cannot be written, on a full disk for example, must not take requests with it.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).log_internal_errors(false);
+    log.with_writer(std::io::stderr).init();
     // Take the port first: a used one is the commonest mistake and the cheapest to find.
     let address = args.listen.to_string();
     let listener = TcpListener::bind(args.listen)
@@ -50,7 +53,7 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     let signals = stop.clone();
     tokio::spawn(async move {
         stop_signal().await;
-        eprintln!("stopping…");
+        _ = writeln!(std::io::stderr(), "stopping…");
         signals.cancel();
     });
     let tenant = if args.no_demo { "main" } else { "demo" };
@@ -62,7 +65,7 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
     let router = stack.wrap_with(api::router(platform.app.clone()), api::site::serve::layer(&platform.app));
     let server = Server::new(limits, &registry);
-    let serving = tokio::spawn({
+    let mut serving = tokio::spawn({
         let stop = stop.clone();
         async move { server.serve(listener, router, stop).await }
     });
@@ -89,16 +92,26 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
             }
         });
     }
-    _ = serving.await;
+    let root = platform.data().root();
+    let full = tokio::select! {
+        _ = &mut serving => None,
+        full = disk::until_full(root) => Some(full),
+    };
+    if full.is_some() {
+        stop.cancel();
+        _ = serving.await;
+    }
     for path in files.iter().flatten() {
         _ = std::fs::remove_file(path);
     }
-    Ok(())
+    full.map_or(Ok(()), |full| Err(full.into()))
 }
 
 fn greet(ready: &Ready) {
     let Ready { url, tenant, email, password, api_key, .. } = ready;
-    println!(
+    // Nobody may be listening, which is no reason to stop.
+    _ = writeln!(
+        std::io::stdout(),
         "Millrace serves at {url}
 
   API reference   {url}/docs

@@ -116,12 +116,12 @@ impl Search {
         let start = index.checkpoint(&cell).unwrap_or(0);
         let (positions, position) = watch::channel(start);
         let (troubles, trouble) = watch::channel(None);
-        let lane = SearchLane { index: index.clone(), views, keys, bus, sources, cell, positions };
+        let lane = SearchLane { index: index.clone(), views, keys, bus, sources, cell, positions, troubles };
         tokio::spawn(async move {
             loop {
                 if let Err(why) = lane.follow().await {
                     tracing::warn!(%why, "the search index was interrupted and goes on from its checkpoint");
-                    troubles.send_replace(Some(why));
+                    lane.troubles.send_replace(Some(why));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -138,7 +138,7 @@ impl Search {
         *self.position.borrow()
     }
 
-    /// Why the index did not go on the last time it stopped.
+    /// Why the index does not go on.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
     }
@@ -161,6 +161,7 @@ struct SearchLane {
     sources: Vec<Arc<dyn SearchSource>>,
     cell: String,
     positions: watch::Sender<u64>,
+    troubles: watch::Sender<Option<String>>,
 }
 
 /// What is applied but not committed yet.
@@ -194,7 +195,12 @@ impl SearchLane {
                 self.positions.send_replace(ready.upto);
                 unpurged |= ready.erased;
             }
-            if unpurged && quiet && purged.elapsed() >= PURGE_EVERY {
+            if pending.is_none() {
+                self.troubles.send_if_modified(|trouble| trouble.take().is_some());
+            }
+            // It waits for a quiet moment, but not for ever: an erased person has to go.
+            let due = if quiet { PURGE_EVERY } else { PURGE_EVERY * 4 };
+            if unpurged && pending.is_none() && purged.elapsed() >= due {
                 self.index.purge_deleted().await.map_err(|error| error.to_string())?;
                 (unpurged, purged) = (false, Instant::now());
             }

@@ -112,8 +112,13 @@ impl Platform {
 
     /// Ends it in order, as Ctrl-C does, and gives its exit code.
     pub(crate) fn stop(&self) -> Option<i32> {
-        let mut child = self.lock().take()?;
         signal("TERM", self.ready.pid);
+        self.end()
+    }
+
+    /// Waits until it ends by itself, and gives its exit code.
+    pub(crate) fn end(&self) -> Option<i32> {
+        let mut child = self.lock().take()?;
         // Waiting would close it, which kills.
         let open = child.stdin.take();
         let status = child.wait().expect("the watcher ends");

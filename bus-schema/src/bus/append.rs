@@ -54,12 +54,21 @@ impl Bus {
     /// Publishes one message and waits until it is durable.
     pub async fn publish(&self, outgoing: Outgoing) -> Result<Append, AppendError> {
         let headers = headers(&outgoing);
-        self.request(outgoing.subject, headers, outgoing.body).await
+        self.outcome(self.request(outgoing.subject, headers, outgoing.body)).await
     }
 
     /// Publishes several messages of one stream, all or nothing.
     pub async fn publish_batch(&self, outgoing: Vec<Outgoing>) -> Result<Append, AppendError> {
         debug_assert!(outgoing.len() <= MAX_BATCH);
+        self.outcome(self.send_batch(outgoing)).await
+    }
+
+    async fn outcome(&self, sent: impl Future<Output = Result<Append, AppendError>>) -> Result<Append, AppendError> {
+        let lost = || Err(AppendError::Unknown("the connection was lost".into()));
+        self.unless_lost(sent).await.unwrap_or_else(lost)
+    }
+
+    async fn send_batch(&self, outgoing: Vec<Outgoing>) -> Result<Append, AppendError> {
         let batch = crate::ids::random_uuid().simple().to_string();
         let last = outgoing.len();
         for (index, message) in outgoing.into_iter().enumerate() {

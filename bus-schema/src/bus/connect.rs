@@ -1,8 +1,9 @@
 //! The connection to a cell's NATS servers.
 
 use crate::ids::Cell;
-use async_nats::jetstream;
+use async_nats::{Event, jetstream};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// How long one answer may take before it is unknown. A pending acknowledgement is not failed by a disconnect, so this
 /// bounds it.
@@ -26,16 +27,25 @@ pub struct Bus {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     options: Arc<BusOptions>,
+    /// How often the connection was lost.
+    losses: watch::Receiver<u64>,
 }
 
 impl Bus {
     /// Connects; the client reconnects by itself from then on.
     pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
+        let (lost, losses) = watch::channel(0);
         let mut connect = async_nats::ConnectOptions::new()
             .name("millrace")
             .request_timeout(Some(REQUEST_TIMEOUT))
             .client_capacity(65_536)
             .subscription_capacity(65_536)
+            .event_callback(move |event| {
+                if event == Event::Disconnected {
+                    lost.send_modify(|losses| *losses += 1);
+                }
+                std::future::ready(())
+            })
             .reconnect_delay_callback(|attempts| Duration::from_millis((20 * attempts as u64).min(1_000)));
         if let Some(seed) = options.nkey_seed.clone() {
             connect = connect.nkey(seed);
@@ -44,7 +54,7 @@ impl Bus {
         let client =
             connect.connect(servers).await.map_err(|source| ConnectError { url: options.url.clone(), source })?;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { client, jetstream, options: Arc::new(options) })
+        Ok(Self { client, jetstream, options: Arc::new(options), losses })
     }
 
     pub fn cell(&self) -> &Cell {
@@ -58,6 +68,17 @@ impl Bus {
     /// How often a connection was made: a change says that what the server held for this client may be gone.
     pub(super) fn connects(&self) -> u64 {
         self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Waits for an answer, but not longer than the connection lives: the client library would wait on for an answer that
+    /// went down with it. `None`: the connection was lost.
+    pub(super) async fn unless_lost<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut losses = self.losses.clone();
+        losses.mark_unchanged();
+        tokio::select! {
+            answer = answer => Some(answer),
+            Ok(()) = losses.changed() => None,
+        }
     }
 
     pub(super) fn replicas(&self) -> usize {

@@ -130,6 +130,11 @@ impl Bus {
 
     /// Sends one direct get and gathers its replies up to the end mark.
     async fn direct_get(&self, stream: &str, request: &Value) -> Result<Answer, ReadError> {
+        let lost = || Err(ReadError::Unreachable("the connection was lost".into()));
+        self.unless_lost(self.gather(stream, request)).await.unwrap_or_else(lost)
+    }
+
+    async fn gather(&self, stream: &str, request: &Value) -> Result<Answer, ReadError> {
         let inbox = self.client().new_inbox();
         let mut replies =
             self.client().subscribe(inbox.clone()).await.map_err(|error| ReadError::Unreachable(error.to_string()))?;

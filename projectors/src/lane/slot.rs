@@ -155,8 +155,12 @@ impl Slot {
             tenants.extend(progress.tenants);
         }
         if let Some(pause) = progress.pause {
-            tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
-            *lock(&self.paused) = Some(pause);
+            // Under the lock that `skip` takes last: an order given since the batch was read is not forgotten.
+            let mut paused = lock(&self.paused);
+            if !self.skips(pause.seq) {
+                tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
+                *paused = Some(pause);
+            }
         }
         self.position.send_replace(progress.upto);
     }
