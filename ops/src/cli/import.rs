@@ -60,6 +60,7 @@ enum ImportCommand {
 
 #[derive(Debug, clap::Args)]
 struct Contacts {
+    /// CSV with a heading, or NDJSON whose keys are the fields
     file: PathBuf,
     /// Which column fills which field; may be given several times, then only these columns are taken
     #[arg(long = "map", value_name = "COLUMN=FIELD")]
