@@ -56,7 +56,7 @@ async fn page(demo: &Demo, number: usize) -> Result<(), CliError> {
         Some((slug, title, description)) => ((*slug).to_owned(), (*title).to_owned(), (*description).to_owned()),
         None => {
             let topic = TOPICS[(number - FIXED.len()) % TOPICS.len()];
-            let section = if number % 2 == 0 { "guides" } else { "journal" };
+            let section = if number.is_multiple_of(2) { "guides" } else { "journal" };
             let title = if number < FIXED.len() + TOPICS.len() { topic.to_owned() } else { format!("{topic}, again") };
             let slug = format!("{section}/{}", title.to_lowercase().replace(", ", "-").replace(' ', "-"));
             (slug, title.clone(), format!("{title}: what we learned outside."))
