@@ -40,7 +40,7 @@ async fn a_page_is_drafted_published_edited_renamed_restored_and_removed() {
     let (path, at) = (format!("/v1/pages/{page}"), format!("/sites/{name}/{slug}"));
     let visible = async |address: &str| {
         let token = format!("eu1:{}", client.seen());
-        client.get(&format!("/v1/pages?wait_ms=10000")).header("consistency-token", &token).send().await.expect(200);
+        client.get("/v1/pages?wait_ms=10000").header("consistency-token", &token).send().await.expect(200);
         visit(&client, address).await
     };
     assert_eq!(visible(&at).await.0, 404, "a draft is no page");
