@@ -44,9 +44,8 @@ impl From<WriteError> for Problem {
             WriteError::Stale { current } => Self::precondition_failed(Some(current)),
             WriteError::KeyReused => Self::idempotency_key_reused(),
             WriteError::Conflict => Self::conflict(1),
-            WriteError::Store(StoreError::Unreachable(_) | StoreError::Unknown(_) | StoreError::Full(_)) => {
-                Self::unavailable(&error, 2)
-            }
+            error if error.is_outage() => Self::unavailable(&error, 2),
+            WriteError::Store(StoreError::Full(_)) => Self::unavailable(&error, 2),
             other => Self::fault(&other),
         }
     }

@@ -15,9 +15,9 @@ const WATCH: &str = r#"
 log=$1; remove=$2; shift 2
 exec 3<&0 >>"$log" 2>&1
 "$@" 3<&- & platform=$!
-(cat <&3 >/dev/null; kill -9 $platform) & watcher=$!
+(cat <&3 >/dev/null; kill -9 $platform) 2>/dev/null & watcher=$!
 wait $platform; status=$?
-kill $watcher
+kill $watcher 2>/dev/null
 [ -z "$remove" ] || rm -rf "$remove"
 exit $status"#;
 
@@ -150,7 +150,7 @@ impl Drop for Platform {
         self.kill();
         if std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            let tail: Vec<&str> = log.lines().rev().take(200).collect();
             eprintln!("the end of the platform's log:");
             tail.iter().rev().for_each(|line| eprintln!("  {line}"));
         }

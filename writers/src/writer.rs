@@ -250,7 +250,7 @@ pub enum WriteError {
 
 impl WriteError {
     /// Whether the log or the key directory could not be reached, which may pass.
-    fn is_outage(&self) -> bool {
+    pub fn is_outage(&self) -> bool {
         matches!(
             self,
             Self::Store(StoreError::Unknown(_) | StoreError::Unreachable(_))

@@ -90,10 +90,9 @@ impl Bus {
         let stream = latest_stream(kind, self.cell());
         let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
         let body = json!({ "seq": seq, "no_erase": false }).to_string();
-        let answer = self
-            .client()
-            .request(subject, body.into())
-            .await
+        let answer = self.unless_lost(self.client().request(subject, body.into())).await;
+        let answer = answer
+            .ok_or_else(|| ReadError::Unreachable("the connection was lost".into()))?
             .map_err(|error| ReadError::Unreachable(error.to_string()))?;
         let answer: Value = serde_json::from_slice(&answer.payload).map_err(|_| ReadError::Unreadable)?;
         match (&answer["success"], answer["error"]["err_code"].as_u64()) {
