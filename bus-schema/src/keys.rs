@@ -114,13 +114,34 @@ impl KeyDirectory {
 
     /// A new person's key, durable already.
     pub async fn fresh(&self, tenant: &TenantId) -> Result<Arc<SealingKey>, KeyError> {
-        if let Some(key) = self.0.pool.take(tenant) {
+        if let Some(key) = self.take(tenant) {
             return Ok(key);
         }
         let _filling = self.0.pool.filling().await;
-        if let Some(key) = self.0.pool.take(tenant) {
+        if let Some(key) = self.take(tenant) {
             return Ok(key);
         }
+        self.fill(tenant).await?;
+        self.take(tenant).ok_or_else(|| KeyError::NoTenant(tenant.clone()))
+    }
+
+    /// A key of the pool. Half an empty pool is filled behind the caller's back, so that under load nobody waits for
+    /// keys to become durable.
+    fn take(&self, tenant: &TenantId) -> Option<Arc<SealingKey>> {
+        let (key, low) = self.0.pool.take(tenant)?;
+        if low {
+            let (directory, tenant) = (self.clone(), tenant.clone());
+            tokio::spawn(async move {
+                let Some(_filling) = directory.0.pool.try_filling() else { return };
+                if let Err(error) = directory.fill(&tenant).await {
+                    tracing::warn!(%error, %tenant, "keys could not be made ahead");
+                }
+            });
+        }
+        Some(key)
+    }
+
+    async fn fill(&self, tenant: &TenantId) -> Result<(), KeyError> {
         let tenant_key = self.tenant(tenant).await?.ok_or_else(|| KeyError::NoTenant(tenant.clone()))?;
         let mut keys = Vec::new();
         let mut wrapped = Vec::new();
@@ -133,7 +154,7 @@ impl KeyDirectory {
         self.0.store.write(tenant, wrapped).await?;
         self.remember(&keys);
         self.0.pool.put(tenant, keys);
-        self.0.pool.take(tenant).ok_or_else(|| KeyError::NoTenant(tenant.clone()))
+        Ok(())
     }
 
     /// The keys that still exist of those asked for.

@@ -3,7 +3,7 @@
 use crate::{
     AnyError,
     http::Connection,
-    process::{Process, resident},
+    process::{Process, processor_time, resident},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -111,6 +111,12 @@ impl Platform {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Processor time the platform and its nats-server have used.
+    pub(crate) fn processor_time(&self) -> Result<(Duration, Duration), AnyError> {
+        let log = self.ready.nats_pid.ok_or("the platform names no nats-server")?;
+        Ok((processor_time(self.ready.pid)?, processor_time(log)?))
     }
 
     /// Resident bytes of the platform and of its nats-server.

@@ -59,8 +59,13 @@ impl Bus {
 
     /// Publishes several messages of one stream, all or nothing.
     pub async fn publish_batch(&self, outgoing: Vec<Outgoing>) -> Result<Append, AppendError> {
+        self.publish_all(&outgoing.iter().collect::<Vec<_>>()).await
+    }
+
+    /// The same for messages the caller keeps: one alone goes out as a plain publish.
+    pub async fn publish_all(&self, outgoing: &[&Outgoing]) -> Result<Append, AppendError> {
         debug_assert!(outgoing.len() <= MAX_BATCH);
-        self.outcome(self.send_batch(outgoing)).await
+        self.outcome(self.send_all(outgoing)).await
     }
 
     async fn outcome(&self, sent: impl Future<Output = Result<Append, AppendError>>) -> Result<Append, AppendError> {
@@ -68,23 +73,29 @@ impl Bus {
         self.unless_lost(sent).await.unwrap_or_else(lost)
     }
 
-    async fn send_batch(&self, outgoing: Vec<Outgoing>) -> Result<Append, AppendError> {
+    async fn send_all(&self, outgoing: &[&Outgoing]) -> Result<Append, AppendError> {
+        let Some((last, others)) = outgoing.split_last() else {
+            return Err(AppendError::Misuse { code: 0, description: "an empty batch".into() });
+        };
+        if others.is_empty() {
+            return self.request(last.subject.clone(), headers(last), last.body.clone()).await;
+        }
         let batch = crate::ids::random_uuid().simple().to_string();
-        let last = outgoing.len();
-        for (index, message) in outgoing.into_iter().enumerate() {
-            let mut headers = headers(&message);
+        let place = |message: &Outgoing, sequence: usize| {
+            let mut headers = headers(message);
             headers.insert(BATCH_ID, batch.as_str());
-            headers.insert(BATCH_SEQUENCE, (index + 1).to_string());
-            if index + 1 == last {
-                headers.insert(BATCH_COMMIT, "1");
-                return self.request(message.subject, headers, message.body).await;
-            }
+            headers.insert(BATCH_SEQUENCE, sequence.to_string());
+            headers
+        };
+        for (index, message) in others.iter().enumerate() {
             self.client()
-                .publish_with_headers(message.subject, headers, message.body)
+                .publish_with_headers(message.subject.clone(), place(message, index + 1), message.body.clone())
                 .await
                 .map_err(|error| AppendError::Unreachable(error.to_string()))?;
         }
-        Err(AppendError::Misuse { code: 0, description: "an empty batch".into() })
+        let mut headers = place(last, outgoing.len());
+        headers.insert(BATCH_COMMIT, "1");
+        self.request(last.subject.clone(), headers, last.body.clone()).await
     }
 
     async fn request(&self, subject: String, headers: HeaderMap, body: Bytes) -> Result<Append, AppendError> {

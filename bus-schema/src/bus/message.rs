@@ -4,7 +4,7 @@ use crate::{
     envelope::{Envelope, InvalidEnvelope, StoredEvent},
     subject::{InvalidSubject, Subject},
 };
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, HeaderName, Message};
 
 /// Headers the server adds to what direct get returns.
 const SEQUENCE: &str = "Nats-Sequence";
@@ -27,7 +27,8 @@ pub enum MalformedMessage {
 pub(super) fn headers_of(envelope: &Envelope) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in envelope.headers() {
-        headers.insert(name, value);
+        // As a static name it is neither checked nor copied.
+        headers.insert(HeaderName::from_static(name), value);
     }
     headers
 }

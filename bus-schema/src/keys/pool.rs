@@ -24,8 +24,12 @@ struct Ready {
 }
 
 impl Pool {
-    pub(super) fn take(&self, tenant: &TenantId) -> Option<Arc<SealingKey>> {
-        lock(&self.tenants).get_mut(tenant)?.keys.pop()
+    /// A key, and whether it is time to make more before the rest is used up.
+    pub(super) fn take(&self, tenant: &TenantId) -> Option<(Arc<SealingKey>, bool)> {
+        let mut tenants = lock(&self.tenants);
+        let ready = tenants.get_mut(tenant)?;
+        let key = ready.keys.pop()?;
+        Some((key, ready.keys.len() < ready.last_size / 2))
     }
 
     pub(super) fn put(&self, tenant: &TenantId, keys: Vec<Arc<SealingKey>>) {
@@ -42,5 +46,10 @@ impl Pool {
     /// One filling at a time; those who wait find a full pool.
     pub(super) async fn filling(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.filling.lock().await
+    }
+
+    /// For filling ahead: `None` while somebody fills already.
+    pub(super) fn try_filling(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.filling.try_lock().ok()
     }
 }

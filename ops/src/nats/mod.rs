@@ -58,8 +58,6 @@ pub struct NatsOptions {
     pub max_file_store: Option<u64>,
     /// Bytes.
     pub max_memory_store: u64,
-    /// The garbage collector works harder near this (MiB); the server may still exceed it when it needs more.
-    pub memory_soft_limit_mib: u32,
     /// How long a start may take.
     pub ready_timeout: Duration,
     /// How long a start may take once the server said that it restores a log.
@@ -82,7 +80,6 @@ impl NatsOptions {
             monitor_port: None,
             max_file_store: None,
             max_memory_store: 64 << 20,
-            memory_soft_limit_mib: 64,
             ready_timeout: Duration::from_secs(10),
             restore_timeout: Duration::from_secs(600),
             stop_grace: Duration::from_secs(5),

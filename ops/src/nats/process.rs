@@ -28,11 +28,15 @@ const ORPHAN_PAUSE: Duration = Duration::from_millis(20);
 
 const MAX_RECORD: u64 = 64 << 10;
 
+/// Environment the server may have from us: how its garbage collector works.
+const GO_SETTINGS: [&str; 2] = ["GOMEMLIMIT", "GOGC"];
+
 /// Starts the server on a configuration file. Its errors and log come through the piped standard error.
 ///
 /// - It gets an own process group: Ctrl-C in a terminal reaches only us, and we stop it after everything that writes.
-/// - It gets no environment but its memory limit: credentials in ours are none of its business.
-pub(super) fn spawn(binary: &Path, config: &Path, memory_soft_limit_mib: u32) -> Result<Child, NatsError> {
+/// - It gets no environment but what sets its garbage collector: credentials in ours are none of its business. There is
+///   no limit unless the operator gives one: a server whose subjects need more than a limit collects all the time.
+pub(super) fn spawn(binary: &Path, config: &Path) -> Result<Child, NatsError> {
     let mut command = match setpriv() {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -45,7 +49,7 @@ pub(super) fn spawn(binary: &Path, config: &Path, memory_soft_limit_mib: u32) ->
         .arg("-c")
         .arg(config)
         .env_clear()
-        .env("GOMEMLIMIT", format!("{memory_soft_limit_mib}MiB"))
+        .envs(GO_SETTINGS.iter().filter_map(|name| Some((name, env::var_os(name)?))))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -183,7 +183,7 @@ impl Supervisor {
     /// Starts a process and waits until it answers.
     fn start(&mut self, plan: &Plan) -> Result<Running, NotStarted> {
         let options = &self.options;
-        let mut child = process::spawn(&options.binary, &plan.config, options.memory_soft_limit_mib)?;
+        let mut child = process::spawn(&options.binary, &plan.config)?;
         self.runs += 1;
         let run = self.runs;
         let output = child.stderr.take();

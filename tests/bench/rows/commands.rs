@@ -18,15 +18,21 @@ pub(super) async fn measure(scale: Scale, peak: &mut Option<f64>) -> Result<Vec<
     // Connections, caches and the pool of keys are warm before anything counts.
     round(&platform, count / 4).await?;
     let (mut commands, mut batches, mut singles) = (Vec::new(), Vec::new(), Vec::new());
+    // Microseconds of a processor for each command, until views and search show it.
+    let (mut own, mut logs) = (Vec::new(), Vec::new());
     for _ in 0..turns {
         batches.push(log.batches(sample.copies(count), RAW_BATCH, RAW_IN_FLIGHT).await?);
+        let before = platform.processor_time()?;
         commands.push(round(&platform, count).await?);
-        singles.push(log.singles(sample.copies(count / 4), CLIENTS).await?);
-        // The views catch up outside of the next turn.
         platform.settle().await?;
+        let after = platform.processor_time()?;
+        own.push((after.0 - before.0).as_secs_f64() * 1e6 / count as f64);
+        logs.push((after.1 - before.1).as_secs_f64() * 1e6 / count as f64);
+        singles.push(log.singles(sample.copies(count / 4), CLIENTS).await?);
     }
     *peak = Some(median(&commands));
-    let measured = || rate(&commands, "commands");
+    let cost = format!("{:.0} µs CPU each + nats-server {:.0}", median(&own), median(&logs));
+    let measured = || format!("{} ({cost})", rate(&commands, "commands"));
     Ok(vec![
         Outcome::of(
             "commands, 256 clients / batches of 100",

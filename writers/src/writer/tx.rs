@@ -27,6 +27,8 @@ pub struct Tx<'w> {
     tenant: &'w TenantId,
     tenant_key: Arc<TenantKey>,
     meta: &'w Meta,
+    /// Of the content, once an attempt: it is a keyed hash and asked for several times.
+    fingerprint: Option<u64>,
     now: Micros,
     /// Earlier attempts met a conflict: nothing may be assumed or taken from the cache unread.
     fresh_only: bool,
@@ -65,11 +67,13 @@ impl<'w> Tx<'w> {
         meta: &'w Meta,
         fresh_only: bool,
     ) -> Self {
+        let fingerprint = meta.content.as_ref().map(|content| tenant_key.fingerprint(content));
         Self {
             inner,
             tenant,
             tenant_key,
             meta,
+            fingerprint,
             now: meta.at.unwrap_or_else(|| inner.clock.now()),
             fresh_only,
             touched: HashMap::new(),
@@ -121,7 +125,7 @@ impl<'w> Tx<'w> {
         let subject = self.subject::<D>(id);
         self.read::<D>(&subject, D::creates(command)).await?;
         let present: Loaded<D> = self.present(&subject)?;
-        let fingerprint = self.fingerprint();
+        let fingerprint = self.fingerprint;
         if self.touched.get(&subject).is_some_and(|touched| touched.events == 0)
             && let Some(entry) = present.ledger.find(self.meta.command)
         {
@@ -158,10 +162,6 @@ impl<'w> Tx<'w> {
     fn subject<D: Decider>(&self, id: Uuid) -> Subject {
         let address = Address::new(D::Event::CONTEXT, D::Event::AGGREGATE, id);
         Subject::event(&self.inner.cell, self.tenant, address)
-    }
-
-    fn fingerprint(&self) -> Option<u64> {
-        self.meta.content.as_ref().map(|content| self.tenant_key.fingerprint(content))
     }
 
     fn present<D: Decider>(&self, subject: &Subject) -> Result<Loaded<D>, WriteError> {
@@ -264,7 +264,7 @@ impl<'w> Tx<'w> {
             actor: self.meta.actor.clone(),
             correlation: self.meta.correlation,
             cause: self.meta.command,
-            fingerprint: self.fingerprint(),
+            fingerprint: self.fingerprint,
             key,
             trace: self.meta.trace.clone(),
         }
@@ -282,8 +282,7 @@ impl<'w> Tx<'w> {
 
     /// Appends what was staged. On any doubt the cache forgets what this attempt touched.
     pub(super) async fn commit(self) -> Result<Done, WriteError> {
-        let fingerprint = self.fingerprint();
-        let Self { inner, meta, touched, messages, position, replayed, .. } = self;
+        let Self { inner, meta, fingerprint, touched, messages, position, replayed, .. } = self;
         if messages.is_empty() {
             // The answer of that time stands where it stood, whatever happened to its aggregate since.
             return Ok(Done { position: replayed.unwrap_or(position), replayed: replayed.is_some() });

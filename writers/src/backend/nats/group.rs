@@ -134,7 +134,8 @@ fn gather(
 
 /// Sends a group and answers each of its commits by its own outcome.
 async fn send(bus: &Bus, group: Vec<Pending>) {
-    match append(bus, messages_of(&group)).await {
+    let outcome = append(bus, &messages_of(&group)).await;
+    match outcome {
         // One member's conflict refused all: find the guilty, send the others on.
         Err(AppendError::Conflict | AppendError::Duplicate) if group.len() > 1 => split(bus, group).await,
         outcome => answer(group, outcome),
@@ -158,7 +159,8 @@ async fn split(bus: &Bus, group: Vec<Pending>) {
     if good.is_empty() {
         return;
     }
-    match append(bus, messages_of(&good)).await {
+    let outcome = append(bus, &messages_of(&good)).await;
+    match outcome {
         Err(AppendError::Conflict | AppendError::Duplicate) => one_by_one(bus, good).await,
         outcome => answer(good, outcome),
     }
@@ -166,13 +168,14 @@ async fn split(bus: &Bus, group: Vec<Pending>) {
 
 async fn one_by_one(bus: &Bus, group: Vec<Pending>) {
     for pending in group {
-        let outcome = append(bus, pending.commit.messages.clone()).await;
-        answer(vec![pending], outcome);
+        let group = vec![pending];
+        let outcome = append(bus, &messages_of(&group)).await;
+        answer(group, outcome);
     }
 }
 
-fn messages_of(group: &[Pending]) -> Vec<Outgoing> {
-    group.iter().flat_map(|pending| pending.commit.messages.iter().cloned()).collect()
+fn messages_of(group: &[Pending]) -> Vec<&Outgoing> {
+    group.iter().flat_map(|pending| &pending.commit.messages).collect()
 }
 
 /// Tells every commit of a group its outcome; positions follow each other in the order of the group.
@@ -186,15 +189,11 @@ fn answer(group: Vec<Pending>, outcome: Result<u64, AppendError>) {
 }
 
 /// Appends and returns the position of the first message. What certainly was not stored is tried again a few times.
-async fn append(bus: &Bus, messages: Vec<Outgoing>) -> Result<u64, AppendError> {
+async fn append(bus: &Bus, messages: &[&Outgoing]) -> Result<u64, AppendError> {
     let count = messages.len() as u64;
     let mut tries = 0;
     loop {
-        let outcome = match &messages[..] {
-            [one] => bus.publish(one.clone()).await,
-            _ => bus.publish_batch(messages.clone()).await,
-        };
-        match outcome {
+        match bus.publish_all(messages).await {
             Ok(append) if append.duplicate => return Err(AppendError::Duplicate),
             Ok(append) => return Ok(append.last_seq + 1 - count),
             Err(AppendError::Unreachable(_)) if tries < 5 => {

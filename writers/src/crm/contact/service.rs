@@ -25,8 +25,11 @@ pub async fn create(
     let home = home(writer, tenant, email).await?;
     let occupied = ContactRejection::HomeOccupied.code();
     match writer.execute::<Contact>(tenant, home, meta, command).await {
-        Ok(receipt) if receipt.value.state.is_living() || !receipt.replayed => Ok((home, receipt)),
-        Ok(_) => create_elsewhere(writer, tenant, meta, command, home).await,
+        // Carried out before, and what it recorded here was that the newcomer lives elsewhere.
+        Ok(receipt) if receipt.value.state.guest() == Some(meta.command.aggregate(0)) => {
+            create_elsewhere(writer, tenant, meta, command, home).await
+        }
+        Ok(receipt) => Ok((home, receipt)),
         Err(WriteError::Rejected(rejected)) if rejected.code == occupied => {
             create_elsewhere(writer, tenant, meta, command, home).await
         }

@@ -164,6 +164,13 @@ async fn a_retried_creation_is_answered_again_and_another_request_is_refused() {
     let elsewhere = world.create_as(command, "a@x.org").await.unwrap();
     assert_eq!(world.create_as(command, "a@x.org").await.unwrap(), elsewhere);
     assert_eq!(world.log.events().len(), stored + 3, "erased, taken, created and nothing twice");
+    // And for one whose address was left by a contact that lives on.
+    let left = world.create("d@x.org").await.unwrap();
+    world.move_to(left, "e@x.org").await.unwrap();
+    let command = CommandId::derived(&["key-3"]);
+    let newcomer = world.create_as(command, "d@x.org").await.unwrap();
+    assert_ne!(newcomer, left);
+    assert_eq!(world.create_as(command, "d@x.org").await.unwrap(), newcomer);
 }
 
 #[tokio::test]
