@@ -4,8 +4,10 @@ mod append;
 mod connect;
 mod follow;
 mod message;
+mod puller;
 mod read;
 mod streams;
+mod tail;
 
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
