@@ -44,6 +44,10 @@ const MAX_MEMORY_BYTES: usize = 2_000_000_000;
 /// A segment with more than this share of deleted documents is merged with others of its size or alone.
 const DELETED_BEFORE_MERGE: f32 = 0.3;
 
+/// Segments of one size that are merged into one: each document is written anew once per power of this. Merging costs
+/// more than all the rest of indexing; a search over twice as many segments costs little.
+const SEGMENTS_BEFORE_MERGE: usize = 16;
+
 /// How an index is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -209,6 +213,7 @@ impl Shared {
         let writer: IndexWriter = index.writer_with_options(writer_options).map_err(failed("start its writer"))?;
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(DELETED_BEFORE_MERGE);
+        policy.set_min_num_segments(SEGMENTS_BEFORE_MERGE);
         writer.set_merge_policy(Box::new(policy));
         let checkpoints = RwLock::new(payload.checkpoints);
         Ok(Self { index, layout, reader, writer: Mutex::new(Some(writer)), checkpoints, dir })
