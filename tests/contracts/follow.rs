@@ -126,3 +126,17 @@ async fn all_who_follow_the_end_see_everything_once_while_it_grows() {
     assert_eq!(late, everything);
     assert_eq!(filtered, odd_ones, "the last hundred are odd ones");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_patience_is_no_wait() {
+    let world = World::shared().await;
+    let last = fill(&world, &subject(&world, "quiet"), 10, "x").await;
+    for filters in [Vec::new(), vec![subject(&world, "nobody")]] {
+        let mut follow = world.bus.follow(Family::Events, last + 1, filters).await.expect("follows");
+        let asked = Instant::now();
+        for _ in 0..3 {
+            assert!(follow.next_batch(10, Duration::ZERO).await.expect("answers").is_empty());
+        }
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+}

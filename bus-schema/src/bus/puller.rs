@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// How long the server keeps a consumer that nobody asks.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// A wait that is shorter is none.
+const LEAST_PATIENCE: Duration = Duration::from_millis(1);
 /// How often a reader that waits looks whether the connection is still the one it asked on.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -61,6 +63,10 @@ impl Puller {
 
     /// The first message that comes within `patience`, or nothing.
     pub(super) async fn first(&mut self, patience: Duration) -> Result<Vec<Followed>, ReadError> {
+        // To the server no time at all means for ever.
+        if patience < LEAST_PATIENCE {
+            return Ok(Vec::new());
+        }
         let request = json!({ "batch": 1, "expires": u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX) });
         self.pull(&request, 1, patience).await
     }
