@@ -56,4 +56,14 @@ async fn history_that_was_brought_in_is_replayed_by_its_own_times() {
     let page = records(&client, &past, &format!("filter[company][_eq]={company}&sort=city")).await;
     let cities: Vec<_> = page["items"].as_array().expect("items").iter().map(|item| &item["city"]).collect();
     assert_eq!(cities, [&json!("Bern"), &json!("Rom")], "one has moved by then, one not yet, one was not there");
+    let feed = async |range: &str| {
+        let path = format!("/v1/events?aggregate=contact&context=crm&limit=1000&{range}");
+        let page = client.get(&path).send().await.expect(200).json();
+        let ours =
+            |item: &&Value| item.to_string().contains("@replay.example") || item["data"].to_string().contains("Rom");
+        page["items"].as_array().expect("items").iter().filter(ours).count()
+    };
+    assert_eq!(feed("to=2022-12-31T00:00:00Z").await, 3, "two were there, one has moved");
+    assert_eq!(feed("from=2022-12-31T00:00:00Z&to=2025-01-01T00:00:00Z").await, 2, "one came, one moved");
+    assert_eq!(feed("from=2025-01-01T00:00:00Z&to=2026-07-01T00:00:00Z").await, 1, "the last one moved");
 }
