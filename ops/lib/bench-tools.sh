@@ -8,14 +8,11 @@ install_bench_tools() {
     command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
     command -v wrk >/dev/null 2>&1 || missing+=(wrk)
     [ "${#missing[@]}" -eq 0 ] && return 0
-    command -v apt-get >/dev/null 2>&1 || die "benchmarks need ${missing[*]}: install them with this system's package manager"
-
     local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
         need sudo "benchmarks need the Debian packages ${missing[*]}: install them as root"
         as_root=(sudo)
     fi
-    say "installing ${missing[*]}"
     local nginx_was_running=no policy=/usr/sbin/policy-rc.d own_policy=no
     pgrep -x nginx >/dev/null 2>&1 && nginx_was_running=yes
     if [ ! -e "$policy" ]; then
@@ -23,13 +20,11 @@ install_bench_tools() {
         printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
         "${as_root[@]}" chmod 755 "$policy"
     fi
+    # In a shell of its own, so that a failure leaves no policy behind.
     local result=0
-    {
-        "${as_root[@]}" apt-get -q update &&
-            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
-    } >&2 || result=$?
+    (install_packages "${missing[@]}") || result=$?
     [ "$own_policy" = no ] || "${as_root[@]}" rm -f "$policy"
-    [ "$result" -eq 0 ] || die "apt-get could not install ${missing[*]}: see its messages above"
+    [ "$result" -eq 0 ] || exit "$result"
     if [ "$nginx_was_running" = no ] && [ "$own_policy" = no ] && pgrep -x nginx >/dev/null 2>&1; then
         say "stopping the nginx service that the package started"
         "${as_root[@]}" service nginx stop >&2 || die "the packaged nginx service is running and could not be stopped: stop it"

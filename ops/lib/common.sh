@@ -27,10 +27,27 @@ need() {
     command -v "$1" >/dev/null 2>&1 || die "'$1' was not found: $2"
 }
 
+# install_packages PACKAGE...: with the package manager of Debian, as root or through sudo.
+install_packages() {
+    command -v apt-get >/dev/null 2>&1 || die "$* is missing: install it with this system's package manager, then run this again"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        need sudo "$* is missing: install it as root (apt-get install $*), then run this again"
+        as_root=(sudo)
+    fi
+    say "installing $*"
+    {
+        "${as_root[@]}" apt-get -q update &&
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"
+    } >&2 || die "apt-get could not install $*: see its messages above"
+}
+
 need_rust() {
     need cargo "install the Rust toolchain (stable, at least the rust-version in Cargo.toml), then run this again"
-    need make "install the C build tools (Debian: apt-get install build-essential), then run this again"
-    need cc "install a C compiler (Debian: apt-get install build-essential), then run this again"
+    local missing=()
+    command -v cc >/dev/null 2>&1 || missing+=(gcc libc6-dev)
+    command -v make >/dev/null 2>&1 || missing+=(make)
+    [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
 }
 
 need_pip() {
