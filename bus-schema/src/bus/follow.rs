@@ -7,6 +7,7 @@
 
 use super::{
     ANSWER, Bus,
+    copy::{self, StoredBatch},
     message::{self, MalformedMessage},
     read::ReadError,
 };
@@ -16,6 +17,7 @@ use async_nats::{
     jetstream::{
         self,
         consumer::{AckPolicy, DeliverPolicy, pull},
+        message::Info,
     },
 };
 use futures::StreamExt;
@@ -70,16 +72,37 @@ impl Follow {
     /// The next batch: what is there already, up to `limit` events; else the first event that comes within `patience`;
     /// else nothing. After an error the next call goes on where this one stopped.
     pub async fn next_batch(&mut self, limit: usize, patience: Duration) -> Result<Vec<Followed>, ReadError> {
+        let event = |message: &Message, info: &Info<'_>| {
+            let (seq, subject) = (info.stream_sequence, message.subject.as_str());
+            let malformed = |why| Malformed { seq, subject: subject.to_owned(), why };
+            message::decode(subject, seq, message).map_err(malformed)
+        };
+        self.next_of(limit, patience, event).await
+    }
+
+    /// The same for copies: every message as it is stored, events or not.
+    pub async fn next_stored(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
+        let read = self.next_of(limit, patience, copy::stored).await?;
+        let pending = read.last().map_or(0, |(_, pending)| *pending);
+        Ok(StoredBatch { messages: read.into_iter().map(|(message, _)| message).collect(), pending })
+    }
+
+    async fn next_of<T>(
+        &mut self,
+        limit: usize,
+        patience: Duration,
+        take: impl Fn(&Message, &Info<'_>) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         if self.consumer.as_ref().is_none_or(|consumer| consumer.connection != self.bus.connects()) {
             self.open().await?;
         }
         let ready = json!({ "batch": limit.max(1), "max_bytes": ANSWER, "no_wait": true });
-        let batch = self.pull(&ready, limit, Duration::ZERO).await?;
+        let batch = self.pull(&ready, limit, Duration::ZERO, &take).await?;
         if !batch.is_empty() {
             return Ok(batch);
         }
         let first = json!({ "batch": 1, "expires": u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX) });
-        self.pull(&first, 1, patience).await
+        self.pull(&first, 1, patience, &take).await
     }
 
     async fn open(&mut self) -> Result<(), ReadError> {
@@ -103,7 +126,13 @@ impl Follow {
     }
 
     /// Asks for messages and gathers them until the server says that this was all, or `limit` have come.
-    async fn pull(&mut self, request: &Value, limit: usize, patience: Duration) -> Result<Vec<Followed>, ReadError> {
+    async fn pull<T>(
+        &mut self,
+        request: &Value,
+        limit: usize,
+        patience: Duration,
+        take: impl Fn(&Message, &Info<'_>) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         let unreachable = |why: &str| ReadError::Unreachable(why.to_owned());
         let mut consumer = self.consumer.take().ok_or(ReadError::Unreadable)?;
         let client = self.bus.client();
@@ -151,9 +180,7 @@ impl Follow {
             }
             consumer.sent += 1;
             self.next = seq + 1;
-            let subject = message.subject.as_str();
-            let malformed = |why| Malformed { seq, subject: subject.to_owned(), why };
-            batch.push(message::decode(subject, seq, &message.message).map_err(malformed));
+            batch.push(take(&message.message, &info));
         };
         if batch.is_empty() { Err(ReadError::Unreachable(why)) } else { Ok(batch) }
     }

@@ -2,6 +2,7 @@
 
 mod append;
 mod connect;
+mod copy;
 mod follow;
 mod message;
 mod read;
@@ -10,6 +11,7 @@ mod streams;
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
+pub use copy::{DuplicateWindow, LatestState, LatestValue, StoredBatch, StoredMessage, TRANSPORT_HEADERS};
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
 pub use read::{Piece, ReadError};
