@@ -202,6 +202,10 @@ impl Chain {
         }
     }
 
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     pub fn next_idx(&self) -> u64 {
         self.next_idx
     }
