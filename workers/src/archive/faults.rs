@@ -57,6 +57,13 @@ impl Faults {
         self.lock(calls).1 = fault;
     }
 
+    /// Everything is as it should be from now on.
+    pub fn clear(&self) {
+        for calls in [Calls::Writes, Calls::Reads] {
+            *self.lock(calls) = (VecDeque::new(), None);
+        }
+    }
+
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Ordering::Relaxed)

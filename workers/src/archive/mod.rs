@@ -23,6 +23,9 @@ pub mod restore;
 pub mod segment;
 pub mod verify;
 
+/// BLAKE3 of messages or objects.
+pub use blake3::Hash;
+
 pub use archiver::{Archiver, ArchiverOptions, Progress};
 pub use key::ArchiveKey;
 pub use key_copies::KeyCopies;

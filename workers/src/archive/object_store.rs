@@ -10,7 +10,7 @@ use super::{
     faults::{Calls, Faults},
 };
 use bytes::Bytes;
-use std::{fmt, future::Future, ops::Range};
+use std::{fmt, future::Future, ops::Range, time::Duration};
 
 /// The longest key, in bytes (the bound of S3).
 pub const MAX_KEY: usize = 1_024;
@@ -25,6 +25,8 @@ pub const MAX_LISTING: usize = 1_000;
 ///
 /// **Conditional writes.** Of several `put_new` of one key exactly one creates it; of several `replace` against one tag
 /// exactly one replaces. No other write exists, so nothing is ever overwritten unseen.
+///
+/// **Every call ends** by itself within a bounded time.
 ///
 /// **Unknown is not failed.** After [`ObjectError::Unknown`] the write may have happened, or may still happen. The same call
 /// with the same bytes is the right answer: `put_new` then says [`Put::AlreadyThere`], and reading tells whose it is.
@@ -140,22 +142,31 @@ impl ObjectStorePort for Backend {
 pub struct ObjectStore {
     backend: Backend,
     faults: Option<Faults>,
+    patience: Duration,
 }
+
+/// How long any call may take, whatever the backend does.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl ObjectStore {
     /// Objects in memory, for tests.
     pub fn memory(objects: MemoryObjects) -> Self {
-        Self { backend: Backend::Memory(objects), faults: None }
+        Self { backend: Backend::Memory(objects), faults: None, patience: PATIENCE }
     }
 
     /// A bucket of an S3-compatible provider.
     pub fn s3(objects: S3Objects) -> Self {
-        Self { backend: Backend::S3(objects), faults: None }
+        Self { backend: Backend::S3(objects), faults: None, patience: PATIENCE }
     }
 
     /// The same objects behind faults, for tests and drills.
     pub fn with_faults(&self, faults: Faults) -> Self {
-        Self { backend: self.backend.clone(), faults: Some(faults) }
+        Self { faults: Some(faults), ..self.clone() }
+    }
+
+    /// The same objects; a call that takes longer than this has an unknown outcome.
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     /// The provider's name, as an operator calls it.
@@ -177,10 +188,18 @@ impl ObjectStore {
         doing: Doing<'_>,
         call: impl Future<Output = Result<T, ObjectError>>,
     ) -> Result<T, ObjectError> {
-        match &self.faults {
-            None => call.await,
-            Some(faults) => faults.through(calls, self.provider(), &doing.to_string(), call).await,
-        }
+        // In the heap: what waits here is deep inside other futures.
+        let call = Box::pin(call);
+        let answer = async {
+            match &self.faults {
+                None => call.await,
+                Some(faults) => faults.through(calls, self.provider(), &doing.to_string(), call).await,
+            }
+        };
+        tokio::time::timeout(self.patience, answer).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", self.patience.as_secs_f32());
+            Err(ObjectError::Unknown { provider: self.provider().to_owned(), doing: doing.to_string(), why })
+        })
     }
 }
 

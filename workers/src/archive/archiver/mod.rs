@@ -65,13 +65,11 @@ pub struct ArchiverOptions {
     pub rule: CutRule,
     /// Copies the wrapped keys to the same provider before the messages that need them. `None` only in tests.
     pub keys: Option<KeyCopies>,
-    /// How long one call to the provider may take until its outcome is unknown.
-    pub patience: Duration,
     pub probe: Probe,
 }
 
 impl ArchiverOptions {
-    /// With the usual rule and patience.
+    /// With the usual rule.
     pub fn new(bus: Bus, family: Family, store: ObjectStore, key: Arc<ArchiveKey>, folder: PathBuf) -> Self {
         Self {
             bus,
@@ -82,7 +80,6 @@ impl ArchiverOptions {
             folder,
             rule: CutRule::default(),
             keys: None,
-            patience: Duration::from_secs(20),
             probe: Probe::default(),
         }
     }
@@ -160,7 +157,6 @@ async fn work(
         progress,
         probe: options.probe.clone(),
         stop,
-        patience: options.patience,
     };
     let entries = shipper.chain.next_idx() - 1;
     shipper.progress.send_modify(|progress| progress.arrived(resumed.archived, entries));

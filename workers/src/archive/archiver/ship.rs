@@ -25,9 +25,9 @@ use std::time::Duration;
 
 /// The first pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// After the provider refused us.
-const REFUSED_PAUSE: Duration = Duration::from_secs(15);
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct Shipper {
     pub(super) ledger: Ledger,
@@ -37,8 +37,6 @@ pub(super) struct Shipper {
     pub(super) progress: Reporter,
     pub(super) probe: Probe,
     pub(super) stop: Stop,
-    /// How long one call may take.
-    pub(super) patience: Duration,
 }
 
 /// Why shipping ended.
@@ -101,28 +99,14 @@ impl Shipper {
     /// Whether the object is there with our bytes; `false`: with others.
     async fn put_once(&self, key: &str, bytes: &Bytes) -> Result<bool, ObjectError> {
         let store = &self.ledger.store;
-        if let Put::Created(_) = self.within(key, store.put_new(key, bytes.clone())).await? {
+        if let Put::Created(_) = store.put_new(key, bytes.clone()).await? {
             return Ok(true);
         }
-        match self.within(key, store.get(key, bytes.len())).await {
+        match store.get(key, bytes.len()).await {
             Ok(found) => Ok(found.bytes == *bytes),
             Err(ObjectError::TooLarge { .. }) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    async fn within<T>(
-        &self,
-        key: &str,
-        call: impl Future<Output = Result<T, ObjectError>>,
-    ) -> Result<T, ObjectError> {
-        tokio::time::timeout(self.patience, call).await.unwrap_or_else(|_| {
-            Err(ObjectError::Unknown {
-                provider: self.ledger.provider(),
-                doing: format!("put {key}"),
-                why: format!("no answer within {} s", self.patience.as_secs_f32()),
-            })
-        })
     }
 
     async fn cover(&mut self) -> Result<u64, End> {

@@ -154,10 +154,11 @@ impl S3Objects {
         if self.options.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.options.prefix) }
     }
 
-    /// Ends a call that takes too long; the SDK's own bound does not cover a body.
+    /// Ends a call that takes too long; the SDK's own bound does not cover a body. The SDK's futures are large, so they are
+    /// not kept on the stack of whoever waits.
     async fn bounded<T>(&self, doing: Doing<'_>, call: impl Future<Output = T>) -> Result<T, ObjectError> {
         let timeout = self.options.timeout;
-        tokio::time::timeout(timeout, call)
+        tokio::time::timeout(timeout, Box::pin(call))
             .await
             .map_err(|_| self.unknown(doing, format!("no answer within {} s", timeout.as_secs_f32())))
     }
