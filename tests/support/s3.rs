@@ -16,7 +16,8 @@ use workers::archive::{
 };
 
 /// As for the log: the server ends with this process, and its folder goes with it.
-const WATCH: &str = r#"dir=$1; shift; "$@" >>"$dir/server.log" 2>&1 & cat >/dev/null; kill -9 $!; wait $! 2>/dev/null; rm -rf "$dir""#;
+const WATCH: &str =
+    r#"dir=$1; shift; "$@" >>"$dir/server.log" 2>&1 & cat >/dev/null; kill -9 $!; wait $! 2>/dev/null; rm -rf "$dir""#;
 
 const ACCESS: &str = "archive";
 const SECRET: &str = "secret-of-the-test";

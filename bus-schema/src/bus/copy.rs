@@ -88,7 +88,8 @@ impl Publishable for Copy<'_> {
     }
 
     fn headers(&self) -> Result<HeaderMap, AppendError> {
-        let invalid = |name: &str| AppendError::Misuse { code: 0, description: format!("the header {name:?} is invalid") };
+        let invalid =
+            |name: &str| AppendError::Misuse { code: 0, description: format!("the header {name:?} is invalid") };
         let mut headers = HeaderMap::new();
         for (name, value) in self.message.own_headers() {
             let checked: HeaderName = name.parse().map_err(|_| invalid(name))?;

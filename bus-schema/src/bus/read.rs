@@ -52,7 +52,13 @@ impl Bus {
         Ok(Piece { events, next, more: answer.pending > 0 })
     }
 
-    pub(super) async fn next_of(&self, stream: &str, filter: &str, from: u64, limit: usize) -> Result<Answer, ReadError> {
+    pub(super) async fn next_of(
+        &self,
+        stream: &str,
+        filter: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Answer, ReadError> {
         let batch = limit.min(1000);
         let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": batch, "max_bytes": ANSWER });
         self.direct_get(stream, &request).await

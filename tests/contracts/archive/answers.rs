@@ -84,7 +84,9 @@ async fn a_put_says_what_the_caller_may_do_next() {
     let conflict = put(Answer::Status(409, "ConditionalRequestConflict")).await.expect_err("conflict");
     assert!(matches!(conflict, ObjectError::Conflict { .. }), "{conflict}");
     assert_eq!(put(Answer::Status(412, "PreconditionFailed")).await.expect("an answer"), Put::AlreadyThere);
-    for (status, code) in [(403, "AccessDenied"), (400, "InvalidRequest"), (404, "NoSuchBucket"), (501, "NotImplemented")] {
+    for (status, code) in
+        [(403, "AccessDenied"), (400, "InvalidRequest"), (404, "NoSuchBucket"), (501, "NotImplemented")]
+    {
         let error = put(Answer::Status(status, code)).await.expect_err("refused");
         let text = error.to_string();
         assert!(matches!(error, ObjectError::Refused { .. }) && text.contains("stub"), "{text}");

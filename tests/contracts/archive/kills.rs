@@ -26,7 +26,10 @@ fn probe(point: KillPoint, nth: u32) -> Probe {
 async fn die(protected: &Protected<'_>, faults: &Faults, point: KillPoint, nth: u32) {
     if matches!(point, KillPoint::SegmentUnknown | KillPoint::EntryUnknown) {
         // Half of the lost answers are to writes that were applied.
-        faults.next(Calls::Writes, (0..40).map(|index| [Fault::None, Fault::ApplyAndDrop, Fault::Unavailable][index % 3]));
+        faults.next(
+            Calls::Writes,
+            (0..40).map(|index| [Fault::None, Fault::ApplyAndDrop, Fault::Unavailable][index % 3]),
+        );
     }
     let mut options = protected.options(Family::Events);
     options.probe = probe(point, nth);

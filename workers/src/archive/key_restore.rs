@@ -60,10 +60,8 @@ pub(super) async fn read(
     needed: &BTreeMap<u32, u64>,
 ) -> Result<BTreeMap<String, Bytes>, ArchiveError> {
     let provider = store.provider();
-    let fault = |object: &str, wrong| ArchiveError::Fault {
-        provider: provider.to_owned(),
-        fault: Fault::new(object, wrong),
-    };
+    let fault =
+        |object: &str, wrong| ArchiveError::Fault { provider: provider.to_owned(), fault: Fault::new(object, wrong) };
     let objects = list(store, cell).await?;
     let fetch = |object: Listed| async move {
         match store.get(&object.key, LARGEST).await {

@@ -12,6 +12,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// Entries asked for at once.
 const AHEAD: usize = 16;
 
@@ -53,8 +56,7 @@ impl Ledger {
     /// Writes the start of an epoch; fails when it has begun otherwise.
     pub async fn begin(&self, start: &EpochStart) -> Result<(), ArchiveError> {
         let object = self.place.epoch(start.epoch);
-        let bytes =
-            manifest::seal(&*self.key, start).map_err(|damage| self.fault(&object, Wrong::Entry(damage)))?;
+        let bytes = manifest::seal(&self.key, start).map_err(|damage| self.fault(&object, Wrong::Entry(damage)))?;
         if self.store.put_new(&object, bytes.clone()).await? == Put::AlreadyThere
             && self.store.get(&object, MAX_ENTRY).await?.bytes != bytes
         {
@@ -80,7 +82,7 @@ impl Ledger {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let link = manifest::open(&*self.key, &found).map_err(|damage| self.fault(object, Wrong::Entry(damage)))?;
+        let link = manifest::open(&self.key, &found).map_err(|damage| self.fault(object, Wrong::Entry(damage)))?;
         Ok(Some((link, blake3::hash(&found))))
     }
 

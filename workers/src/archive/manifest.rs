@@ -18,6 +18,9 @@ use super::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+#[cfg(test)]
+mod tests;
+
 /// The largest entry, in bytes: one names the tenants of at most [`super::segment::MAX_MESSAGES`] messages.
 pub const MAX_ENTRY: usize = 2 << 20;
 const VERSION: u16 = 1;
@@ -331,6 +334,8 @@ pub enum Wrong {
     OtherPositions,
     #[error("is damaged, or was not written with this archive key")]
     Keys,
-    #[error("holds keys up to position {found} of the directory, and the log needs them up to {needed}: it was set back")]
+    #[error(
+        "holds keys up to position {found} of the directory, and the log needs them up to {needed}: it was set back"
+    )]
     KeysBehind { needed: u64, found: u64 },
 }

@@ -118,11 +118,7 @@ fn again(attempts: &mut u32, why: &str, position: u64) -> Result<(), NotFilled> 
 }
 
 /// What of a batch the log does not hold: all of it or nothing, unless somebody else writes.
-async fn rest<'a>(
-    bus: &Bus,
-    family: Family,
-    batch: &'a [StoredMessage],
-) -> Result<&'a [StoredMessage], NotFilled> {
+async fn rest<'a>(bus: &Bus, family: Family, batch: &'a [StoredMessage]) -> Result<&'a [StoredMessage], NotFilled> {
     let (first, last) = (batch.first().map_or(0, |m| m.seq), batch.last().map_or(0, |m| m.seq));
     match bus.last_seq(family).await {
         Ok(found) if found == last => Ok(&[]),

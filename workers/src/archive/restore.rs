@@ -91,15 +91,8 @@ impl Plan {
             }
         }
         let archived = parts.last().map_or(0, |part| part.until);
-        let mut plan = Self {
-            ledger,
-            parts,
-            last: archived,
-            latest: Micros(i64::MIN),
-            epoch,
-            erasing,
-            keys: BTreeMap::new(),
-        };
+        let mut plan =
+            Self { ledger, parts, last: archived, latest: Micros(i64::MIN), epoch, erasing, keys: BTreeMap::new() };
         match target {
             Target::End => {}
             Target::Position(position) if position > archived => {

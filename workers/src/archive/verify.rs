@@ -78,11 +78,8 @@ impl Report {
 
 /// Checks all epochs. Its own error says that the provider could not be asked, not that something is wrong.
 pub async fn verify(ledger: &Ledger, options: VerifyOptions) -> Result<Report, ArchiveError> {
-    let mut report = Report {
-        provider: ledger.provider(),
-        stream: ledger.place.stream().to_owned(),
-        ..Report::default()
-    };
+    let mut report =
+        Report { provider: ledger.provider(), stream: ledger.place.stream().to_owned(), ..Report::default() };
     let epochs = ledger.epochs().await?;
     for epoch in &epochs {
         let start = match ledger.start_of(*epoch).await {

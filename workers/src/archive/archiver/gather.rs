@@ -29,6 +29,8 @@ pub(super) struct Gatherer {
     follow: Option<Follow>,
     /// Read and not in a cut yet.
     held: VecDeque<StoredMessage>,
+    /// The last read failed.
+    failing: bool,
     progress: Reporter,
     stop: Stop,
 }
@@ -37,7 +39,7 @@ pub(super) type Gathered = Result<Vec<StoredMessage>, Halt>;
 
 impl Gatherer {
     pub(super) fn new(bus: Bus, family: Family, rule: CutRule, next: u64, progress: Reporter, stop: Stop) -> Self {
-        Self { bus, family, rule, next, follow: None, held: VecDeque::new(), progress, stop }
+        Self { bus, family, rule, next, follow: None, held: VecDeque::new(), failing: false, progress, stop }
     }
 
     /// Cuts until it is asked to stop, nobody takes them, or the log has a gap.
@@ -103,9 +105,14 @@ impl Gatherer {
             // The server takes an expiry of zero for none.
             let patience = if cut.is_empty() { PATIENCE } else { Duration::from_millis(1) };
             more = match self.read(patience).await {
-                Ok(more) => more,
+                Ok(more) => {
+                    if std::mem::take(&mut self.failing) {
+                        self.progress.send_modify(|progress| progress.works());
+                    }
+                    more
+                }
                 Err(error) => {
-                    self.follow = None;
+                    (self.follow, self.failing) = (None, true);
                     self.progress.send_modify(|progress| progress.fails(error.to_string()));
                     self.pause(RETRY).await;
                     false

@@ -28,15 +28,16 @@ pub(super) struct Resumed {
 pub(super) enum NotResumed {
     Halt(Halt),
     /// It may work later.
-    Again { why: String, refused: bool },
+    Again {
+        why: String,
+        refused: bool,
+    },
 }
 
 impl From<ArchiveError> for NotResumed {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Object(object) => {
-                Self::Again { refused: !object.is_transient(), why: object.to_string() }
-            }
+            ArchiveError::Object(object) => Self::Again { refused: !object.is_transient(), why: object.to_string() },
             ArchiveError::Fault { fault, .. } => Self::Halt(Halt::Damaged(fault)),
             other => Self::Again { why: other.to_string(), refused: true },
         }

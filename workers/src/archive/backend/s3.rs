@@ -50,12 +50,7 @@ pub struct S3Options {
 
 impl S3Options {
     /// From `https://host[:port]/bucket[/prefix]`.
-    pub fn parse(
-        provider: &str,
-        url: &str,
-        access_key: &str,
-        secret_key: &str,
-    ) -> Result<Self, InvalidS3Url> {
+    pub fn parse(provider: &str, url: &str, access_key: &str, secret_key: &str) -> Result<Self, InvalidS3Url> {
         let invalid = || InvalidS3Url { url: url.chars().take(200).collect() };
         let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
         let (host, path) = rest.split_once('/').ok_or_else(invalid)?;
@@ -108,7 +103,8 @@ impl S3Objects {
             None => trust.with_native_roots(true),
         };
         let context = tls::TlsContext::builder().with_trust_store(trust).build();
-        let context = context.map_err(|error| TlsSetup { provider: options.provider.clone(), why: error.to_string() })?;
+        let context =
+            context.map_err(|error| TlsSetup { provider: options.provider.clone(), why: error.to_string() })?;
         let http = Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .tls_context(context)
@@ -225,9 +221,7 @@ impl S3Objects {
         let read = async {
             let output = call.send().await.map_err(|error| match status(&error) {
                 // Behind the end of the object.
-                Some(416) => {
-                    ObjectError::NotFound { provider: self.options.provider.clone(), key: doing.1.to_owned() }
-                }
+                Some(416) => ObjectError::NotFound { provider: self.options.provider.clone(), key: doing.1.to_owned() },
                 _ => self.failed(doing, &error),
             })?;
             let tag = Tag(output.e_tag().unwrap_or_default().to_owned());

@@ -108,13 +108,7 @@ fn placed<'a>(bytes: &'a [u8], block: &Block, offset: usize, end: usize) -> Opti
     bytes.get(offset..stop)
 }
 
-fn open(
-    cipher: &ObjectCipher,
-    header: &blake3::Hash,
-    number: usize,
-    block: &Block,
-    sealed: &[u8],
-) -> Option<Vec<u8>> {
+fn open(cipher: &ObjectCipher, header: &blake3::Hash, number: usize, block: &Block, sealed: &[u8]) -> Option<Vec<u8>> {
     let (part, open) = (number as u64, block.open as usize);
     // Only a block of one record may be larger than a block.
     let allowed = open <= BLOCK || (open <= MAX_BLOCK && block.first == block.last);

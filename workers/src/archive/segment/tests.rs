@@ -62,7 +62,8 @@ fn nothing_of_a_message_is_readable() {
 #[test]
 fn large_messages_have_blocks_of_their_own() {
     let mut all = messages(1, 4);
-    all[1].body = Bytes::from((0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect::<Vec<_>>());
+    all[1].body =
+        Bytes::from((0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect::<Vec<_>>());
     all[2].body = Bytes::from(vec![0; BLOCK]);
     let segment = written(&all);
     assert_eq!(read(&key(), &segment.bytes).unwrap().1, all);
@@ -141,10 +142,19 @@ fn a_recomputed_hash_does_not_help_a_forger() {
 
 #[test]
 fn blocks_of_another_segment_do_not_fit() {
-    let (one, two) = (written(&messages(1, 12)).bytes, written(&messages(1, 12).into_iter().map(|mut message| {
-        message.stored.0 += 1;
-        message
-    }).collect::<Vec<_>>()).bytes);
+    let (one, two) = (
+        written(&messages(1, 12)).bytes,
+        written(
+            &messages(1, 12)
+                .into_iter()
+                .map(|mut message| {
+                    message.stored.0 += 1;
+                    message
+                })
+                .collect::<Vec<_>>(),
+        )
+        .bytes,
+    );
     // Same positions, same lengths of everything but the sealed bytes.
     if one.len() == two.len() {
         let start = PREFIX + u32::from_le_bytes([one[10], one[11], one[12], one[13]]) as usize + 4;
@@ -168,9 +178,8 @@ fn message(seq: u64) -> impl Strategy<Value = StoredMessage> {
 }
 
 fn stretch() -> impl Strategy<Value = Vec<StoredMessage>> {
-    (1_u64..1_000_000, 1_usize..40).prop_flat_map(|(first, count)| {
-        (0..count as u64).map(|index| message(first + index)).collect::<Vec<_>>()
-    })
+    (1_u64..1_000_000, 1_usize..40)
+        .prop_flat_map(|(first, count)| (0..count as u64).map(|index| message(first + index)).collect::<Vec<_>>())
 }
 
 proptest! {

@@ -54,12 +54,7 @@ struct OpenBlock {
 }
 
 /// Makes a segment; the messages are consecutive and not too many.
-pub fn write(
-    key: &ArchiveKey,
-    place: &Place,
-    epoch: u32,
-    messages: &[StoredMessage],
-) -> Result<Written, Unwritable> {
+pub fn write(key: &ArchiveKey, place: &Place, epoch: u32, messages: &[StoredMessage]) -> Result<Written, Unwritable> {
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Err(Unwritable::Empty) };
     if messages.len() > MAX_MESSAGES {
         return Err(Unwritable::TooMuch { what: "messages", got: messages.len(), limit: MAX_MESSAGES });
