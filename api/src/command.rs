@@ -4,7 +4,7 @@ use crate::{
     app::App,
     caller::Caller,
     http::{
-        body::JsonBody,
+        body::{self, JsonBody},
         correlation::Correlation,
         etag::{self, IfMatch},
         idempotency::{IdempotencyKey, RunningGuard, mark_replayed},
@@ -33,7 +33,7 @@ pub struct Command<T = NoBody> {
     _running: RunningGuard,
 }
 
-/// A command without content; an empty body or `{}`.
+/// A command without content: `{}`, which is also what an empty body of any command stands for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoBody {}
@@ -50,11 +50,11 @@ impl<T> Command<T> {
     }
 }
 
-impl<T: DeserializeOwned + Default> FromRequest<App> for Command<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Command<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, stream) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, app).await?;
         let key = IdempotencyKey::from_headers(&parts.headers)?;
         let if_match = IfMatch::from_headers(&parts.headers)?;
@@ -65,10 +65,11 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for Command<T> {
         let empty = parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
             && !parts.headers.contains_key(header::TRANSFER_ENCODING);
         let at = happened_at(&parts.headers, &caller, app)?;
-        let (body, digest) = if empty && std::mem::size_of::<T>() == 0 {
-            (T::default(), [0; 32])
+        let (body, digest) = if empty {
+            (body::decode(b"{}")?, [0; 32])
         } else {
-            let JsonBody { value, digest } = JsonBody::<T>::from_request(Request::from_parts(parts, body), app).await?;
+            let JsonBody { value, digest } =
+                JsonBody::<T>::from_request(Request::from_parts(parts, stream), app).await?;
             (value, digest)
         };
         let meta = Meta {

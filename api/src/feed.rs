@@ -3,7 +3,6 @@
 //! `GET /v1/events` and `GET /v1/changes?since=` are the same reader. Both are resumable: every event carries its
 //! position, and a client goes on from the last one it has.
 
-mod locate;
 mod query;
 mod stream;
 

@@ -153,6 +153,14 @@ impl AsOf {
         })
     }
 
+    /// The position it names, when it names one.
+    pub fn position(self) -> Option<u64> {
+        match self {
+            Self::Position(position) => Some(position),
+            Self::Time(_) => None,
+        }
+    }
+
     pub fn includes(self, event: &StoredEvent) -> bool {
         match self {
             Self::Position(position) => event.seq <= position,

@@ -74,7 +74,8 @@ async fn begin(State(app): State<App>, command: Command<NewReplay>) -> Result<Re
         let running = running.clone();
         async move {
             let wanted = |event: &bus_schema::StoredEvent| until.is_none_or(|until| until.includes(event));
-            running.finish(replay.run(&bus, wanted).await);
+            let upto = until.and_then(AsOf::position).unwrap_or(u64::MAX);
+            running.finish(replay.run(&bus, upto, wanted).await);
         }
     });
     Ok((StatusCode::ACCEPTED, Json(running.status())).into_response())

@@ -29,6 +29,7 @@ need() {
 
 need_rust() {
     need cargo "install the Rust toolchain (stable, at least the rust-version in Cargo.toml), then run this again"
+    need make "install the C build tools (Debian: apt-get install build-essential), then run this again"
     need cc "install a C compiler (Debian: apt-get install build-essential), then run this again"
 }
 

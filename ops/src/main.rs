@@ -16,7 +16,7 @@ use std::{io::Write, process::ExitCode};
 
 /// A quarter of a command's processor time went into the system's allocator (ADR 0001).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Millrace: sites, customers, shop, courses and campaigns on one event log.
 #[derive(Parser)]

@@ -112,6 +112,10 @@ pub(crate) fn newest_sort(first: u64, id: Uuid) -> Vec<u8> {
     SortKey::new().u64(first, Order::Desc).id(id.into_bytes(), Order::Asc).finish()
 }
 
+fn month_name(at: Micros) -> RowName {
+    RowName::new(MONTHS, "all", month(at))
+}
+
 fn month(at: Micros) -> String {
     at.to_string().chars().take(7).collect()
 }
@@ -130,7 +134,8 @@ impl<V: RecordView> Projection for RecordProjection<V> {
     }
 
     fn reads(&self, event: &Recorded<AnyEvent>) -> Vec<RowName> {
-        event.subject.address.uuid().map(record_name).into_iter().collect()
+        let record = event.subject.address.uuid().map(record_name);
+        record.into_iter().chain([month_name(event.envelope.at)]).collect()
     }
 
     fn apply(&self, event: &Recorded<AnyEvent>, rows: &mut Rows<'_>) -> Result<(), ProjectionError> {
@@ -157,9 +162,10 @@ impl<V: RecordView> Projection for RecordProjection<V> {
         }
         match after {
             Some(record) => {
-                if old_entries.is_empty() {
-                    let month = month(record.created_at);
-                    rows.put(RowName::new(MONTHS, "all", month), Vec::new());
+                // Written once: a scan of the months passes over every version a row ever had.
+                let month = month_name(event.envelope.at);
+                if old_entries.is_empty() && rows.get(&month).is_none() {
+                    rows.put(month, Vec::new());
                 }
                 let body = codec::encode(&record).map_err(|error| ProjectionError::Row(error.to_string()))?;
                 rows.put(name, body);

@@ -10,7 +10,8 @@ use crate::{
     projection::Projection,
     read_store::{ReadStore, ReadStoreError, ReadStorePort},
 };
-use bus_schema::{StoredEvent, TenantId, bus::Bus};
+use bus_schema::{Address, StoredEvent, TenantId, bus::Bus};
+use std::collections::HashSet;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -41,18 +42,30 @@ impl Replay {
         Self { store, slot, tenant, seen: AtomicU64::new(0), position: AtomicU64::new(0) }
     }
 
-    /// Folds the tenant's events as long as `wanted` says so. An event the view cannot take ends it with the reason.
-    pub async fn run(&self, bus: &Bus, wanted: impl Fn(&StoredEvent) -> bool) -> Result<(), String> {
+    /// Folds the tenant's events up to a position; of each aggregate those before the first that is not `wanted`, because
+    /// history that was brought in has times that do not rise with the positions. An event the view cannot take ends it
+    /// with the reason.
+    pub async fn run(&self, bus: &Bus, upto: u64, wanted: impl Fn(&StoredEvent) -> bool) -> Result<(), String> {
         let family = self.slot.projection().family();
         let filter = family.filter(bus.cell(), Some(&self.tenant));
         let cell = lane::mark_cell(family, bus.cell());
         let mut from = 1;
+        let mut closed: HashSet<Address> = HashSet::new();
         loop {
             let piece = bus.read_filtered(family, &filter, from, PIECE).await.map_err(|error| error.to_string())?;
             from = piece.next;
-            let count = piece.events.len();
-            let events: Vec<_> = piece.events.into_iter().take_while(|event| wanted(event)).map(Ok).collect();
-            let cut = events.len() < count;
+            let cut = piece.events.last().is_some_and(|last| last.seq >= upto);
+            let mut events = Vec::new();
+            for event in piece.events.into_iter().take_while(|event| event.seq <= upto) {
+                if closed.contains(&event.subject.address) {
+                    continue;
+                }
+                if wanted(&event) {
+                    events.push(Ok(event));
+                } else {
+                    closed.insert(event.subject.address);
+                }
+            }
             self.seen.fetch_add(events.len() as u64, Ordering::Relaxed);
             if !events.is_empty() {
                 lane::take(&self.store, &self.slot, &cell, events).await?;

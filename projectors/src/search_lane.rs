@@ -31,6 +31,10 @@ const BATCH: usize = 2_000;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// The least time between two commits of the index while events keep coming.
 const RHYTHM: Duration = Duration::from_millis(250);
+/// The most of it, however long a commit took.
+const SLOWEST: Duration = Duration::from_secs(2);
+/// The next commit comes after so many times the last one's duration: they take a tenth of the time at most.
+const COMMIT_SHARE: u32 = 10;
 /// Erased persons' words are squeezed out of the index's files at most this often.
 const PURGE_EVERY: Duration = Duration::from_secs(30);
 /// How long the index waits for the record views before it looks at the world again.
@@ -177,6 +181,7 @@ impl SearchLane {
         let mut source =
             self.bus.follow(Family::Events, start + 1, Vec::new()).await.map_err(|error| error.to_string())?;
         let mut pending: Option<Pending> = None;
+        let mut rhythm = RHYTHM;
         // A process that stopped may have left something to squeeze out; it costs little when there is nothing.
         let mut unpurged = true;
         let mut purged = Instant::now();
@@ -189,9 +194,11 @@ impl SearchLane {
                 open.upto = upto;
                 open.erased |= erased;
             }
-            if let Some(ready) = pending.take_if(|open| quiet || open.since.elapsed() >= RHYTHM) {
+            if let Some(ready) = pending.take_if(|open| quiet || open.since.elapsed() >= rhythm) {
+                let began = Instant::now();
                 let mark = BTreeMap::from([(self.cell.clone(), ready.upto)]);
                 self.index.commit(mark).await.map_err(|error: SearchError| error.to_string())?;
+                rhythm = (began.elapsed() * COMMIT_SHARE).clamp(RHYTHM, SLOWEST);
                 self.positions.send_replace(ready.upto);
                 unpurged |= ready.erased;
             }

@@ -79,3 +79,64 @@ async fn survives_the_death_of_the_server() {
         assert!(took < Duration::from_secs(8), "events came only {took:?} after the server was back");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_follow_the_end_see_everything_once_while_it_grows() {
+    const EVENTS: u64 = 3_000;
+    let world = World::shared().await;
+    let (odd, even) = (subject(&world, "odd"), subject(&world, "even"));
+    let start = world.bus.last_seq(Family::Events).await.expect("a position") + 1;
+    let follow = async |from, filters| {
+        let mut follow = world.bus.follow(Family::Events, from, filters).await.expect("follows");
+        let mut seen = Vec::new();
+        let end = Instant::now() + Duration::from_secs(60);
+        let wanted = start + EVENTS - 1;
+        while seen.last().is_none_or(|last| *last < wanted) && Instant::now() < end {
+            let batch = follow.next_batch(70, Duration::from_millis(40)).await.expect("readable");
+            seen.extend(batch.into_iter().map(|event| event.expect("an event").seq));
+            // Some are slower than others.
+            tokio::time::sleep(Duration::from_micros(seen.len() as u64 % 3_000)).await;
+        }
+        seen
+    };
+    let write = async {
+        let mut written: Vec<u64> = Vec::new();
+        for round in 0..EVENTS / 100 {
+            let at = if round.is_multiple_of(2) { &even } else { &odd };
+            let batch = (0..100).map(|_| message(at, None)).collect();
+            written.push(world.bus.publish_batch(batch).await.expect("stored").last_seq);
+        }
+        written
+    };
+    let everything: Vec<u64> = (start..start + EVENTS).collect();
+    let odd_ones: Vec<u64> = everything.iter().copied().filter(|seq| ((seq - start) / 100) % 2 == 1).collect();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        follow(start, Vec::new()).await
+    };
+    let (_, one, two, filtered, late) = tokio::join!(
+        write,
+        follow(start, Vec::new()),
+        follow(start, Vec::new()),
+        follow(start, vec![odd.clone()]),
+        late
+    );
+    assert_eq!(one, everything);
+    assert_eq!(two, everything);
+    assert_eq!(late, everything);
+    assert_eq!(filtered, odd_ones, "the last hundred are odd ones");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_patience_is_no_wait() {
+    let world = World::shared().await;
+    let last = fill(&world, &subject(&world, "quiet"), 10, "x").await;
+    for filters in [Vec::new(), vec![subject(&world, "nobody")]] {
+        let mut follow = world.bus.follow(Family::Events, last + 1, filters).await.expect("follows");
+        let asked = Instant::now();
+        for _ in 0..3 {
+            assert!(follow.next_batch(10, Duration::ZERO).await.expect("answers").is_empty());
+        }
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+}

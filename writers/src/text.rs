@@ -16,6 +16,24 @@ pub enum TextFault {
     },
 }
 
+/// The form in which two spellings of an e-mail address are the same: trimmed and lower case. `None`: it is none (RFC 5321
+/// and 6531: `name@domain`, at most 254 characters; quoted names and literal addresses are refused).
+pub fn normal_email(email: &str) -> Option<String> {
+    let email = email.trim();
+    let (local, domain) = email.rsplit_once('@')?;
+    let fits = email.len() <= 254 && (1..=64).contains(&local.len()) && (3..=253).contains(&domain.len());
+    let in_atom = |c: char| c.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~-".contains(c);
+    let local_ok = local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(in_atom));
+    let label_ok = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+    };
+    let domain_ok = domain.contains('.') && domain.split('.').all(label_ok);
+    (fits && local_ok && domain_ok).then(|| email.to_lowercase())
+}
+
 /// One line of at most `max` characters, trimmed; may be empty. Line breaks are refused, those of Unicode too, so a line
 /// can stand in a mail header.
 pub fn line(field: &'static str, text: &str, max: usize) -> Result<String, TextFault> {

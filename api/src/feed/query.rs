@@ -1,6 +1,5 @@
 //! What a feed request asks for.
 
-use super::locate;
 use crate::{
     app::App,
     history::AsOf,
@@ -50,6 +49,8 @@ pub(super) struct Range {
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
+/// Seconds by which the clocks of writers and of the log may differ.
+const CLOCKS: i64 = 60;
 
 impl FeedQuery {
     pub(super) fn parse(raw: &str, headers: &HeaderMap) -> Result<Self, Problem> {
@@ -149,7 +150,11 @@ impl FeedQuery {
     }
 
     pub(super) fn wants(&self, event: &StoredEvent) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&event.envelope.kind)
+        let at = event.envelope.at;
+        let after = |point: Option<AsOf>| !matches!(point, Some(AsOf::Time(time)) if at < time);
+        let before = |point: Option<AsOf>| !matches!(point, Some(AsOf::Time(time)) if at > time);
+        let kind = self.kinds.is_empty() || self.kinds.contains(&event.envelope.kind);
+        kind && after(self.since.or(self.from)) && before(self.to)
     }
 
     /// How positions of this feed are written.
@@ -163,15 +168,17 @@ impl FeedQuery {
             (Some(AsOf::Position(position)), _) => position + 1,
             (None, Some(AsOf::Position(position))) => position.max(1),
             (Some(AsOf::Time(time)), _) | (None, Some(AsOf::Time(time))) => {
-                locate::first_at(&app.bus, self.family, &filter, time).await?
+                // What happened at a time was stored then or later; clocks may differ a little.
+                app.bus.first_stored(self.family, &filter, time.plus_seconds(-CLOCKS)).await?
             }
             (None, None) => 1,
         };
+        // History may be brought in at any time later, so a time ends nothing by itself: the log does.
         let to = match self.to {
             Some(AsOf::Position(position)) => Some(position),
-            Some(AsOf::Time(time)) => {
-                let after = bus_schema::Micros(time.0 + 1);
-                Some(locate::first_at(&app.bus, self.family, &filter, after).await?.saturating_sub(1))
+            Some(AsOf::Time(_)) if self.follow => None,
+            Some(AsOf::Time(_)) => {
+                Some(app.bus.last_seq(self.family).await.map_err(|error| Problem::unavailable(&error, 2))?)
             }
             None => None,
         };

@@ -25,7 +25,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            source_bytes: 256 * 1024,
+            source_bytes: writers::cms::page::MAX_BODY,
             output_bytes: 2 * 1024 * 1024,
             fuel: 200_000,
             recursion: 400,

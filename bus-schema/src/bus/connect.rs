@@ -1,8 +1,13 @@
 //! The connection to a cell's NATS servers.
 
-use crate::ids::Cell;
+use super::tail::Tail;
+use crate::{ids::Cell, subject::Family};
 use async_nats::{Event, jetstream};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How long one answer may take before it is unknown. A pending acknowledgement is not failed by a disconnect, so this
@@ -29,6 +34,8 @@ pub struct Bus {
     options: Arc<BusOptions>,
     /// How often the connection was lost.
     losses: watch::Receiver<u64>,
+    /// Of each family's stream, for all who follow it.
+    tails: Arc<Mutex<HashMap<Family, Arc<Tail>>>>,
 }
 
 impl Bus {
@@ -54,7 +61,7 @@ impl Bus {
         let client =
             connect.connect(servers).await.map_err(|source| ConnectError { url: options.url.clone(), source })?;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { client, jetstream, options: Arc::new(options), losses })
+        Ok(Self { client, jetstream, options: Arc::new(options), losses, tails: Arc::default() })
     }
 
     pub fn cell(&self) -> &Cell {
@@ -79,6 +86,10 @@ impl Bus {
             answer = answer => Some(answer),
             Ok(()) = losses.changed() => None,
         }
+    }
+
+    pub(super) fn tail(&self, family: Family) -> Arc<Tail> {
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default().clone()
     }
 
     pub(super) fn replicas(&self) -> usize {

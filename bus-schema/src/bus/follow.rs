@@ -1,52 +1,19 @@
-//! Following the log: a consumer from a position on, in batches of what is there.
+//! Following the log from a position on, in batches of what is there.
 //!
-//! Each batch is asked for, with a bound on its messages and bytes, so the server never sends faster than the reader
-//! takes: it cuts a connection that falls 64 MiB behind. The consumer itself lives only in the server's
-//! memory. It is made anew, at the position this reader has reached, whenever a connection was made anew, messages are
-//! missing or the server does not know it any more.
+//! Who is far behind reads with a consumer of its own; who has caught up reads at the [`Tail`], which all followers of
+//! this process share: a new event crosses the connection and is taken apart once, however many wait for it.
 
 use super::{
-    ANSWER, Bus,
-    copy::{self, StoredBatch},
-    message::{self, MalformedMessage},
+    Bus,
+    copy::StoredBatch,
+    message::MalformedMessage,
+    puller::Puller,
     read::ReadError,
+    tail::{Look, Tail},
 };
 use crate::{envelope::StoredEvent, subject::Family};
-use async_nats::{
-    Message,
-    jetstream::{
-        self,
-        consumer::{AckPolicy, DeliverPolicy, pull},
-        message::Info,
-    },
-};
-use futures::StreamExt;
-use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-
-/// How long the server keeps a consumer that nobody asks.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// How often a reader that waits looks whether the connection is still the one it asked on.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// A reader at a position of one stream. It survives reconnects of the client and restarts of the server.
-pub struct Follow {
-    bus: Bus,
-    family: Family,
-    filters: Vec<String>,
-    /// The first position that was not given out yet.
-    next: u64,
-    consumer: Option<Consumer>,
-}
-
-struct Consumer {
-    /// Where it is asked for messages.
-    subject: String,
-    /// Messages it has sent, as the server counts them.
-    sent: u64,
-    /// The connection it was made on.
-    connection: u64,
-}
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// One message of the log: an event, or the reason why it is none.
 pub type Followed = Result<StoredEvent, Malformed>;
@@ -59,135 +26,83 @@ pub struct Malformed {
     pub why: MalformedMessage,
 }
 
+/// A reader at a position of one stream. It survives reconnects of the client and restarts of the server.
+pub struct Follow {
+    bus: Bus,
+    family: Family,
+    filters: Vec<String>,
+    /// The first position that was not given out yet.
+    next: u64,
+    tail: Arc<Tail>,
+    /// While it is behind the tail.
+    own: Option<Puller>,
+}
+
 impl Bus {
     /// Follows a family's stream from a position on; `filters` are subjects with wildcards, empty for all.
     pub async fn follow(&self, family: Family, from: u64, filters: Vec<String>) -> Result<Follow, ReadError> {
-        let mut follow = Follow { bus: self.clone(), family, filters, next: from.max(1), consumer: None };
-        follow.open().await?;
+        let tail = self.tail(family);
+        let mut follow = Follow { bus: self.clone(), family, filters, next: from.max(1), tail, own: None };
+        if !follow.is_at_tail() {
+            follow.own().ensure_open().await?;
+        }
         Ok(follow)
     }
 }
 
 impl Follow {
-    /// The next batch: what is there already, up to `limit` events; else the first event that comes within `patience`;
+    /// The next batch: what is there already, up to `limit` events; else the first ones that come within `patience`;
     /// else nothing. After an error the next call goes on where this one stopped.
     pub async fn next_batch(&mut self, limit: usize, patience: Duration) -> Result<Vec<Followed>, ReadError> {
-        let event = |message: &Message, info: &Info<'_>| {
-            let (seq, subject) = (info.stream_sequence, message.subject.as_str());
-            let malformed = |why| Malformed { seq, subject: subject.to_owned(), why };
-            message::decode(subject, seq, message).map_err(malformed)
-        };
-        self.next_of(limit, patience, event).await
+        let until = Instant::now() + patience;
+        loop {
+            if self.filters.is_empty() {
+                self.tail.begin(self.next);
+            }
+            match self.tail.look(self.next, limit, &self.filters) {
+                Look::Found { events, next } => {
+                    (self.next, self.own) = (next, None);
+                    if !events.is_empty() {
+                        return Ok(events);
+                    }
+                }
+                Look::AtEnd => {
+                    self.own = None;
+                    if !self.tail.read_on(&self.bus, self.family, self.next, until).await? {
+                        return Ok(Vec::new());
+                    }
+                }
+                Look::Elsewhere => {
+                    let end = self.tail.end();
+                    let mut batch = self.own().ready(limit).await;
+                    if batch.as_ref().is_ok_and(Vec::is_empty) {
+                        // Nothing of interest up to what the tail had reached before this was asked.
+                        if end.is_some_and(|end| end >= self.next) {
+                            (self.next, self.own) = (end.map_or(self.next, |end| end + 1), None);
+                            continue;
+                        }
+                        batch = self.own().first(until.saturating_duration_since(Instant::now())).await;
+                    }
+                    self.next = self.own().next();
+                    return batch;
+                }
+            }
+        }
     }
 
-    /// The same for copies: every message as it is stored, events or not.
+    /// The same for copies: every message as it is stored, events or not, by a consumer of its own.
     pub async fn next_stored(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
-        let read = self.next_of(limit, patience, copy::stored).await?;
-        let pending = read.last().map_or(0, |(_, pending)| *pending);
-        Ok(StoredBatch { messages: read.into_iter().map(|(message, _)| message).collect(), pending })
+        let batch = self.own().stored(limit, patience).await?;
+        self.next = self.own().next();
+        Ok(batch)
     }
 
-    async fn next_of<T>(
-        &mut self,
-        limit: usize,
-        patience: Duration,
-        take: impl Fn(&Message, &Info<'_>) -> T,
-    ) -> Result<Vec<T>, ReadError> {
-        if self.consumer.as_ref().is_none_or(|consumer| consumer.connection != self.bus.connects()) {
-            self.open().await?;
-        }
-        let ready = json!({ "batch": limit.max(1), "max_bytes": ANSWER, "no_wait": true });
-        let batch = self.pull(&ready, limit, Duration::ZERO, &take).await?;
-        if !batch.is_empty() {
-            return Ok(batch);
-        }
-        let first = json!({ "batch": 1, "expires": u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX) });
-        self.pull(&first, 1, patience, &take).await
+    fn is_at_tail(&self) -> bool {
+        !matches!(self.tail.look(self.next, 1, &self.filters), Look::Elsewhere)
     }
 
-    async fn open(&mut self) -> Result<(), ReadError> {
-        let connection = self.bus.connects();
-        let unreachable = |error: async_nats::Error| ReadError::Unreachable(error.to_string());
-        let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next },
-            ack_policy: AckPolicy::None,
-            filter_subjects: self.filters.clone(),
-            inactive_threshold: FORGOTTEN_AFTER,
-            num_replicas: 1,
-            memory_storage: true,
-            ..Default::default()
-        };
-        let stream = self.family.stream(self.bus.cell());
-        let made = self.bus.jetstream().create_consumer_on_stream(config, &stream).await;
-        let made = made.map_err(|error| unreachable(Box::new(error)))?;
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{}", made.cached_info().name);
-        self.consumer = Some(Consumer { subject, sent: 0, connection });
-        Ok(())
+    fn own(&mut self) -> &mut Puller {
+        let (bus, family, next) = (&self.bus, self.family, self.next);
+        self.own.get_or_insert_with(|| Puller::new(bus.clone(), family, self.filters.clone(), next))
     }
-
-    /// Asks for messages and gathers them until the server says that this was all, or `limit` have come.
-    async fn pull<T>(
-        &mut self,
-        request: &Value,
-        limit: usize,
-        patience: Duration,
-        take: impl Fn(&Message, &Info<'_>) -> T,
-    ) -> Result<Vec<T>, ReadError> {
-        let unreachable = |why: &str| ReadError::Unreachable(why.to_owned());
-        let mut consumer = self.consumer.take().ok_or(ReadError::Unreadable)?;
-        let client = self.bus.client();
-        let inbox = client.new_inbox();
-        let mut replies = client.subscribe(inbox.clone()).await.map_err(|error| unreachable(&error.to_string()))?;
-        let asked = client.publish_with_reply(consumer.subject.clone(), inbox, request.to_string().into()).await;
-        asked.map_err(|error| unreachable(&error.to_string()))?;
-        let end = Instant::now() + patience + self.bus.timeout();
-        let mut batch = Vec::new();
-        // Leaving the loop by `break` gives the consumer up; what has come in order is good all the same.
-        let why = loop {
-            if batch.len() == limit {
-                self.consumer = Some(consumer);
-                return Ok(batch);
-            }
-            let message = match tokio::time::timeout(LOOK, replies.next()).await {
-                Ok(Some(message)) => message,
-                Ok(None) => break "the connection closed".to_owned(),
-                // What was asked on a connection that is gone will not be answered.
-                Err(_) if self.bus.connects() != consumer.connection || !self.bus.is_connected() => {
-                    break "the connection was lost".to_owned();
-                }
-                Err(_) if Instant::now() > end => break "the log did not answer in time".to_owned(),
-                Err(_) => continue,
-            };
-            match message.status.map(|status| status.as_u16()) {
-                None | Some(200) => {}
-                // A sign of life.
-                Some(100) => continue,
-                Some(404 | 408) => {
-                    self.consumer = Some(consumer);
-                    return Ok(batch);
-                }
-                Some(409) if !is_lost(&message) => {
-                    self.consumer = Some(consumer);
-                    return Ok(batch);
-                }
-                Some(code) => break format!("{code} {}", message.description.unwrap_or_default()),
-            }
-            let message = jetstream::Message { message, context: self.bus.jetstream().clone() };
-            let info = message.info().map_err(|_| ReadError::Unreadable)?;
-            let seq = info.stream_sequence;
-            if info.consumer_sequence != consumer.sent + 1 || seq < self.next {
-                break "messages are missing".to_owned();
-            }
-            consumer.sent += 1;
-            self.next = seq + 1;
-            batch.push(take(&message.message, &info));
-        };
-        if batch.is_empty() { Err(ReadError::Unreachable(why)) } else { Ok(batch) }
-    }
-}
-
-/// Whether a 409 says that the consumer is gone, and not only that the answer is complete by its bytes or messages.
-fn is_lost(message: &Message) -> bool {
-    let complete = ["Batch Completed", "Message Size Exceeds MaxBytes"];
-    !message.description.as_deref().is_some_and(|text| complete.contains(&text))
 }

@@ -1,6 +1,7 @@
 //! Between a stored event and a NATS message.
 
 use crate::{
+    Micros,
     envelope::{Envelope, InvalidEnvelope, StoredEvent},
     subject::{InvalidSubject, Subject},
 };
@@ -8,6 +9,7 @@ use async_nats::{HeaderMap, HeaderName, Message};
 
 /// Headers the server adds to what direct get returns.
 const SEQUENCE: &str = "Nats-Sequence";
+const TIME: &str = "Nats-Time-Stamp";
 const SUBJECT: &str = "Nats-Subject";
 /// On the mark that ends an answer: how many messages match and were not sent.
 const PENDING: &str = "Nats-Num-Pending";
@@ -57,6 +59,11 @@ pub(super) fn decode(subject: &str, seq: u64, message: &Message) -> Result<Store
 pub(super) fn direct_position(message: &Message) -> Option<(String, u64)> {
     let pairs = pairs(message.headers.as_ref()?);
     Some((lookup(&pairs, SUBJECT)?.to_owned(), lookup(&pairs, SEQUENCE)?.parse().ok()?))
+}
+
+/// When the server stored a message of a direct get answer.
+pub(super) fn stored_at(message: &Message) -> Option<Micros> {
+    Micros::parse(lookup(&pairs(message.headers.as_ref()?), TIME)?)
 }
 
 /// What the end mark of a direct get answer says is left.

@@ -5,8 +5,10 @@ mod connect;
 mod copy;
 mod follow;
 mod message;
+mod puller;
 mod read;
 mod streams;
+mod tail;
 
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};

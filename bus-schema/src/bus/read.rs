@@ -5,7 +5,7 @@ use super::{
     message::{self, MalformedMessage},
     streams::latest_stream,
 };
-use crate::{envelope::StoredEvent, subject::Family};
+use crate::{Micros, envelope::StoredEvent, subject::Family};
 use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -50,6 +50,26 @@ impl Bus {
         let is_event = |event: &Result<_, ReadError>| !matches!(event, Err(ReadError::Malformed { .. }));
         let events = events.filter(is_event).collect::<Result<_, _>>()?;
         Ok(Piece { events, next, more: answer.pending > 0 })
+    }
+
+    /// The position of the first message of a filter that was stored at or after a time; one beyond the last position when
+    /// there is none. The server's times rise with the positions, those inside events need not.
+    pub async fn first_stored(&self, family: Family, filter: &str, time: Micros) -> Result<u64, ReadError> {
+        let stream = family.stream(self.cell());
+        let last = self.last_seq(family).await.map_err(|error| ReadError::Unreachable(error.to_string()))?;
+        let (mut low, mut high) = (1, last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let answer = self.next_of(&stream, filter, middle, 1).await?;
+            let Some(first) = answer.messages.first() else {
+                high = middle;
+                continue;
+            };
+            let stored = message::stored_at(first).ok_or(ReadError::Unreadable)?;
+            let (_, seq) = message::direct_position(first).ok_or(ReadError::Unreadable)?;
+            if stored < time { low = seq + 1 } else { high = middle }
+        }
+        Ok(low)
     }
 
     pub(super) async fn next_of(

@@ -7,6 +7,7 @@
 //! Space: a text field value is stored once per column dictionary and, if short, once as an exact term; documents are
 //! not stored. Memory: [`Options::memory_bytes`] for the writer; the files are memory-mapped.
 
+mod background;
 mod collect;
 mod columns;
 mod folder;
@@ -31,6 +32,7 @@ use tantivy::directory::error::OpenReadError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
 
+use self::background::Background;
 use self::collect::Page;
 use self::layout::{FORMAT, Layout, schema};
 use self::words::{TOKENIZER, TenantWords};
@@ -41,6 +43,10 @@ const MIN_MEMORY_BYTES: usize = 15_000_000;
 const MAX_MEMORY_BYTES: usize = 2_000_000_000;
 /// A segment with more than this share of deleted documents is merged with others of its size or alone.
 const DELETED_BEFORE_MERGE: f32 = 0.3;
+
+/// Segments of one size that are merged into one: each document is written anew once per power of this. Merging costs
+/// more than all the rest of indexing; a search over twice as many segments costs little.
+const SEGMENTS_BEFORE_MERGE: usize = 16;
 
 /// How an index is opened.
 #[derive(Clone, Debug)]
@@ -57,7 +63,10 @@ impl Default for Options {
 
 /// The open index. Clones share it; one process writes to a folder at a time.
 #[derive(Clone)]
-pub struct SearchIndex(Arc<Shared>);
+pub struct SearchIndex {
+    shared: Arc<Shared>,
+    background: Background,
+}
 
 struct Shared {
     dir: PathBuf,
@@ -84,7 +93,9 @@ impl SearchIndex {
     /// [`SearchError::Locked`], [`SearchError::Corrupt`], [`SearchError::Fault`].
     pub async fn open(dir: impl Into<PathBuf>, options: Options) -> Result<Self, SearchError> {
         let dir = dir.into();
-        blocking(move || Shared::open(dir, &options)).await.map(|shared| Self(Arc::new(shared)))
+        let background = Background::start()?;
+        let shared = Arc::new(background.run(move || Shared::open(dir, &options)).await?);
+        Ok(Self { shared, background })
     }
 
     /// Removes the index in `dir`, of any format, damaged or not. Nobody may have it open.
@@ -99,20 +110,20 @@ impl SearchIndex {
     /// # Errors
     /// `bad_document`; after a fault of the writer only [`SearchError::WriterStopped`] until the index is opened again.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<(), SearchError> {
-        let shared = Arc::clone(&self.0);
-        blocking(move || shared.apply(&changes)).await
+        let shared = Arc::clone(&self.shared);
+        self.background.run(move || shared.apply(&changes)).await
     }
 
     /// Makes everything applied so far durable and visible, together with how far each given cell was applied. Cells
     /// not named keep their checkpoint.
     pub async fn commit(&self, checkpoints: BTreeMap<String, u64>) -> Result<(), SearchError> {
-        let shared = Arc::clone(&self.0);
-        blocking(move || shared.commit(checkpoints)).await
+        let shared = Arc::clone(&self.shared);
+        self.background.run(move || shared.commit(checkpoints)).await
     }
 
     /// The committed checkpoint of a cell; None if it never had one.
     pub fn checkpoint(&self, cell: &str) -> Option<u64> {
-        self.0.checkpoints.read().unwrap_or_else(PoisonError::into_inner).get(cell).copied()
+        self.shared.checkpoints.read().unwrap_or_else(PoisonError::into_inner).get(cell).copied()
     }
 
     /// Answers a query from the last commit.
@@ -121,13 +132,13 @@ impl SearchIndex {
     /// Client mistakes (see [`SearchError::is_client_mistake`]) and faults.
     pub async fn search(&self, query: Query) -> Result<Hits, SearchError> {
         query.validate()?;
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         blocking(move || shared.search(&query)).await
     }
 
     /// Committed documents of all tenants.
     pub fn doc_count(&self) -> u64 {
-        self.0.reader.searcher().num_docs()
+        self.shared.reader.searcher().num_docs()
     }
 
     /// Rewrites every segment that holds deleted documents, so that their words and values are no longer in any file:
@@ -138,7 +149,7 @@ impl SearchIndex {
     /// A fault if old files are still held (a search that runs for very long, a merge that fails); calling it again
     /// continues.
     pub async fn purge_deleted(&self) -> Result<(), SearchError> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         blocking(move || shared.purge_deleted()).await
     }
 
@@ -147,7 +158,7 @@ impl SearchIndex {
     /// # Errors
     /// [`SearchError::Corrupt`] if a file is damaged.
     pub async fn verify(&self) -> Result<(), SearchError> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         blocking(move || {
             let damaged = shared.index.validate_checksum().map_err(|error| shared.fault("verify its files", error))?;
             if damaged.is_empty() {
@@ -202,6 +213,7 @@ impl Shared {
         let writer: IndexWriter = index.writer_with_options(writer_options).map_err(failed("start its writer"))?;
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(DELETED_BEFORE_MERGE);
+        policy.set_min_num_segments(SEGMENTS_BEFORE_MERGE);
         writer.set_merge_policy(Box::new(policy));
         let checkpoints = RwLock::new(payload.checkpoints);
         Ok(Self { index, layout, reader, writer: Mutex::new(Some(writer)), checkpoints, dir })

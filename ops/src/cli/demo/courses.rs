@@ -46,8 +46,10 @@ async fn course(demo: &Demo, number: usize, contacts: &[Contact]) -> Result<usiz
         .filter_map(|lesson| lesson["id"].as_str().map(str::to_owned))
         .collect();
     let learners = 10 + rng.below(20);
+    // Nobody twice: steps of a number that shares no divisor with the count of contacts.
+    let first = rng.below(contacts.len());
     for learner in 0..learners {
-        let contact = &contacts[(rng.below(contacts.len()) + learner * 31) % contacts.len()];
+        let contact = &contacts[(first + learner * 31) % contacts.len()];
         let since = (at + 7 * 86_400).max(contact.since + 86_400);
         let key = |what: &str| format!("demo-course-{number}-learner-{learner}-{what}");
         let body = json!({ "course": id, "contact": contact.id });

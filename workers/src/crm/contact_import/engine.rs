@@ -53,7 +53,7 @@ pub struct Options {
 impl Options {
     pub fn new(import: Uuid, actor: Actor, duplicates: Duplicates) -> Self {
         let patience = Duration::from_secs(60);
-        Self { import, actor, duplicates, tags: Vec::new(), dry_run: false, in_flight: 256, every: 500, patience }
+        Self { import, actor, duplicates, tags: Vec::new(), dry_run: false, in_flight: 1_000, every: 2_000, patience }
     }
 }
 

@@ -3,22 +3,9 @@
 use super::AccountRejection as R;
 use bus_schema::identity::account::AccountPerson;
 
-/// The form in which two spellings of an address are the same: trimmed and lower case.
+/// The form in which two spellings of an address are the same, see [`crate::text::normal_email`].
 pub fn normal_email(email: &str) -> Result<String, R> {
-    let email = email.trim();
-    let (local, domain) = email.rsplit_once('@').ok_or(R::InvalidEmail)?;
-    let fits = email.len() <= 254 && (1..=64).contains(&local.len()) && (3..=253).contains(&domain.len());
-    let local_ok = local
-        .split('.')
-        .all(|atom| !atom.is_empty() && atom.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~-".contains(c)));
-    let label_ok = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
-    };
-    let domain_ok = domain.contains('.') && domain.split('.').all(label_ok);
-    if fits && local_ok && domain_ok { Ok(email.to_lowercase()) } else { Err(R::InvalidEmail) }
+    crate::text::normal_email(email).ok_or(R::InvalidEmail)
 }
 
 /// Trimmed, with every limit kept.

@@ -61,7 +61,7 @@ async fn after_a_fault_of_the_writer_reads_go_on_and_the_index_opens_again() {
     let bench = Bench::new().await;
     bench.put([page(1, "One", "")]).await;
     bench.index.apply(vec![Change::Put(page(2, "Two", ""))]).await.unwrap();
-    let failed = bench.index.0.write("fail", |_| tantivy::Result::<()>::Err(tantivy::TantivyError::Poisoned));
+    let failed = bench.index.shared.write("fail", |_| tantivy::Result::<()>::Err(tantivy::TantivyError::Poisoned));
     assert_eq!(failed.unwrap_err().code(), "search_fault");
     // No checkpoint can be committed past what may have been lost.
     let refused = bench.index.commit(cells(&[("eu1", 2)])).await.unwrap_err();
@@ -161,7 +161,7 @@ fn segment_files(bench: &Bench) -> BTreeSet<PathBuf> {
 }
 
 fn in_dictionaries(bench: &Bench, word: &str) -> bool {
-    let shared = &bench.index.0;
+    let shared = &bench.index.shared;
     let searcher = shared.reader.searcher();
     searcher.segment_readers().iter().any(|segment| {
         [shared.layout.heading, shared.layout.body].into_iter().any(|field| {
