@@ -8,7 +8,10 @@ const CLIENTS: &[(&str, &str, &[&str])] = &[
     ("fjall", "projectors/src/backend/", &["projectors"]),
     ("tantivy", "projectors/src/backend/", &["projectors"]),
     ("scylla", "projectors/src/backend/", &["projectors"]),
-    ("aws_sdk", "/src/backend/", &["workers", "bus-schema"]),
+    ("aws_sdk_s3", "workers/src/archive/backend/", &["workers"]),
+    ("aws_smithy", "workers/src/archive/backend/", &["workers"]),
+    ("aws_sdk_ses", "/src/backend/", &["workers"]),
+    ("aws_sdk_kms", "/src/backend/", &["bus-schema"]),
     ("lettre", "/src/backend/", &["workers"]),
 ];
 

@@ -1,5 +1,6 @@
 //! The ports over real servers.
 
+mod archive;
 mod bus;
 mod event_store;
 mod follow;

@@ -2,11 +2,13 @@
 
 mod client;
 mod platform;
+mod s3;
 mod server;
 mod world;
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
+pub(crate) use s3::S3Server;
 pub(crate) use server::Server;
 pub(crate) use world::{World, named};
 

@@ -66,6 +66,11 @@ impl World {
         KeyDirectory::new(self.bus_elsewhere().await, root(&self.secrets))
     }
 
+    /// The directory of another server with the same root key.
+    pub(crate) fn keys_on(&self, bus: &Bus) -> KeyDirectory {
+        KeyDirectory::new(bus.clone(), root(&self.secrets))
+    }
+
     pub(crate) async fn bus_elsewhere(&self) -> Bus {
         Bus::connect(self.options.clone()).await.expect("the server answers")
     }

@@ -2,6 +2,7 @@
 //!
 //! A [`worker`] runs until it is asked to stop and reads the log through a [`log_reader`]; files are in [`blob`].
 
+pub mod archive;
 pub mod blob;
 pub mod crm;
 pub mod log_reader;

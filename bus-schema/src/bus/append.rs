@@ -53,7 +53,7 @@ struct ServerError {
 impl Bus {
     /// Publishes one message and waits until it is durable.
     pub async fn publish(&self, outgoing: Outgoing) -> Result<Append, AppendError> {
-        let headers = headers(&outgoing);
+        let headers = outgoing.headers()?;
         self.outcome(self.request(outgoing.subject, headers, outgoing.body)).await
     }
 
@@ -64,6 +64,10 @@ impl Bus {
 
     /// The same for messages the caller keeps: one alone goes out as a plain publish.
     pub async fn publish_all(&self, outgoing: &[&Outgoing]) -> Result<Append, AppendError> {
+        self.append_all(outgoing).await
+    }
+
+    pub(super) async fn append_all<M: Publishable>(&self, outgoing: &[&M]) -> Result<Append, AppendError> {
         debug_assert!(outgoing.len() <= MAX_BATCH);
         self.outcome(self.send_all(outgoing)).await
     }
@@ -73,29 +77,29 @@ impl Bus {
         self.unless_lost(sent).await.unwrap_or_else(lost)
     }
 
-    async fn send_all(&self, outgoing: &[&Outgoing]) -> Result<Append, AppendError> {
+    async fn send_all<M: Publishable>(&self, outgoing: &[&M]) -> Result<Append, AppendError> {
         let Some((last, others)) = outgoing.split_last() else {
             return Err(AppendError::Misuse { code: 0, description: "an empty batch".into() });
         };
         if others.is_empty() {
-            return self.request(last.subject.clone(), headers(last), last.body.clone()).await;
+            return self.request(last.subject().to_owned(), last.headers()?, last.body().clone()).await;
         }
         let batch = crate::ids::random_uuid().simple().to_string();
-        let place = |message: &Outgoing, sequence: usize| {
-            let mut headers = headers(message);
+        let place = |message: &M, sequence: usize| {
+            let mut headers = message.headers()?;
             headers.insert(BATCH_ID, batch.as_str());
             headers.insert(BATCH_SEQUENCE, sequence.to_string());
-            headers
+            Ok(headers)
         };
         for (index, message) in others.iter().enumerate() {
             self.client()
-                .publish_with_headers(message.subject.clone(), place(message, index + 1), message.body.clone())
+                .publish_with_headers(message.subject().to_owned(), place(message, index + 1)?, message.body().clone())
                 .await
                 .map_err(|error| AppendError::Unreachable(error.to_string()))?;
         }
-        let mut headers = place(last, outgoing.len());
+        let mut headers = place(last, outgoing.len())?;
         headers.insert(BATCH_COMMIT, "1");
-        self.request(last.subject.clone(), headers, last.body.clone()).await
+        self.request(last.subject().to_owned(), headers, last.body().clone()).await
     }
 
     async fn request(&self, subject: String, headers: HeaderMap, body: Bytes) -> Result<Append, AppendError> {
@@ -114,12 +118,32 @@ impl Bus {
     }
 }
 
-fn headers(outgoing: &Outgoing) -> HeaderMap {
-    let mut headers = outgoing.envelope.as_ref().map(message::headers_of).unwrap_or_default();
-    if let Some(expect) = outgoing.expect {
-        headers.insert(EXPECTED_LAST, expect.to_string());
+/// What an append is made of.
+pub(super) trait Publishable {
+    fn subject(&self) -> &str;
+
+    /// Without those of a batch.
+    fn headers(&self) -> Result<HeaderMap, AppendError>;
+
+    fn body(&self) -> &Bytes;
+}
+
+impl Publishable for Outgoing {
+    fn subject(&self) -> &str {
+        &self.subject
     }
-    headers
+
+    fn headers(&self) -> Result<HeaderMap, AppendError> {
+        let mut headers = self.envelope.as_ref().map(message::headers_of).unwrap_or_default();
+        if let Some(expect) = self.expect {
+            headers.insert(EXPECTED_LAST, expect.to_string());
+        }
+        Ok(headers)
+    }
+
+    fn body(&self) -> &Bytes {
+        &self.body
+    }
 }
 
 /// The error table of the design, section 3.

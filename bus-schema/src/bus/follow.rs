@@ -5,6 +5,7 @@
 
 use super::{
     Bus,
+    copy::StoredBatch,
     message::MalformedMessage,
     puller::Puller,
     read::ReadError,
@@ -87,6 +88,13 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// The same for copies: every message as it is stored, events or not, by a consumer of its own.
+    pub async fn next_stored(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
+        let batch = self.own().stored(limit, patience).await?;
+        self.next = self.own().next();
+        Ok(batch)
     }
 
     fn is_at_tail(&self) -> bool {

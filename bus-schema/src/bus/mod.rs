@@ -2,6 +2,7 @@
 
 mod append;
 mod connect;
+mod copy;
 mod follow;
 mod message;
 mod puller;
@@ -12,6 +13,7 @@ mod tail;
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
+pub use copy::{DuplicateWindow, LatestState, LatestValue, StoredBatch, StoredMessage, TRANSPORT_HEADERS};
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
 pub use read::{Piece, ReadError};

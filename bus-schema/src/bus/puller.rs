@@ -5,13 +5,19 @@
 //! memory. It is made anew, at the position this reader has reached, whenever a connection was made anew, messages are
 //! missing or the server does not know it any more.
 
-use super::{ANSWER, Bus, Followed, Malformed, message, read::ReadError};
+use super::{
+    ANSWER, Bus, Followed, Malformed,
+    copy::{self, StoredBatch},
+    message,
+    read::ReadError,
+};
 use crate::subject::Family;
 use async_nats::{
     Message,
     jetstream::{
         self,
         consumer::{AckPolicy, DeliverPolicy, pull},
+        message::Info,
     },
 };
 use futures::StreamExt;
@@ -57,18 +63,44 @@ impl Puller {
     /// What is there already, up to `limit` messages, without waiting. After an error the next call goes on where this
     /// one stopped.
     pub(super) async fn ready(&mut self, limit: usize) -> Result<Vec<Followed>, ReadError> {
-        let request = json!({ "batch": limit.max(1), "max_bytes": ANSWER, "no_wait": true });
-        self.pull(&request, limit, Duration::ZERO).await
+        self.pull_ready(limit, followed).await
     }
 
     /// The first message that comes within `patience`, or nothing.
     pub(super) async fn first(&mut self, patience: Duration) -> Result<Vec<Followed>, ReadError> {
+        self.pull_first(patience, followed).await
+    }
+
+    /// Both for copies: every message as it is stored.
+    pub(super) async fn stored(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
+        let mut read = self.pull_ready(limit, copy::stored).await?;
+        if read.is_empty() {
+            read = self.pull_first(patience, copy::stored).await?;
+        }
+        let pending = read.last().map_or(0, |(_, pending)| *pending);
+        Ok(StoredBatch { messages: read.into_iter().map(|(message, _)| message).collect(), pending })
+    }
+
+    async fn pull_ready<T>(
+        &mut self,
+        limit: usize,
+        take: impl Fn(&Message, &Info<'_>) -> T,
+    ) -> Result<Vec<T>, ReadError> {
+        let request = json!({ "batch": limit.max(1), "max_bytes": ANSWER, "no_wait": true });
+        self.pull(&request, limit, Duration::ZERO, take).await
+    }
+
+    async fn pull_first<T>(
+        &mut self,
+        patience: Duration,
+        take: impl Fn(&Message, &Info<'_>) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         // To the server no time at all means for ever.
         if patience < LEAST_PATIENCE {
             return Ok(Vec::new());
         }
         let request = json!({ "batch": 1, "expires": u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX) });
-        self.pull(&request, 1, patience).await
+        self.pull(&request, 1, patience, take).await
     }
 
     /// Makes the consumer, unless there is one on this connection.
@@ -100,7 +132,13 @@ impl Puller {
     }
 
     /// Asks for messages and gathers them until the server says that this was all, or `limit` have come.
-    async fn pull(&mut self, request: &Value, limit: usize, patience: Duration) -> Result<Vec<Followed>, ReadError> {
+    async fn pull<T>(
+        &mut self,
+        request: &Value,
+        limit: usize,
+        patience: Duration,
+        take: impl Fn(&Message, &Info<'_>) -> T,
+    ) -> Result<Vec<T>, ReadError> {
         let unreachable = |why: &str| ReadError::Unreachable(why.to_owned());
         self.ensure_open().await?;
         let mut consumer = self.consumer.take().ok_or(ReadError::Unreadable)?;
@@ -143,9 +181,7 @@ impl Puller {
             }
             consumer.sent += 1;
             next = seq + 1;
-            let subject = message.subject.as_str();
-            let malformed = |why| Malformed { seq, subject: subject.to_owned(), why };
-            batch.push(message::decode(subject, seq, &message.message).map_err(malformed));
+            batch.push(take(&message.message, &info));
         };
         self.next = next;
         match outcome {
@@ -155,6 +191,12 @@ impl Puller {
         }
         Ok(batch)
     }
+}
+
+fn followed(message: &Message, info: &Info<'_>) -> Followed {
+    let (seq, subject) = (info.stream_sequence, message.subject.as_str());
+    let malformed = |why| Malformed { seq, subject: subject.to_owned(), why };
+    message::decode(subject, seq, message).map_err(malformed)
 }
 
 /// Whether a 409 says that the consumer is gone, and not only that the answer is complete by its bytes or messages.

@@ -72,7 +72,13 @@ impl Bus {
         Ok(low)
     }
 
-    async fn next_of(&self, stream: &str, filter: &str, from: u64, limit: usize) -> Result<Answer, ReadError> {
+    pub(super) async fn next_of(
+        &self,
+        stream: &str,
+        filter: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Answer, ReadError> {
         let batch = limit.min(1000);
         let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": batch, "max_bytes": ANSWER });
         self.direct_get(stream, &request).await
@@ -192,10 +198,10 @@ pub struct Piece {
 }
 
 /// What a direct get brought.
-struct Answer {
-    messages: Vec<Message>,
+pub(super) struct Answer {
+    pub(super) messages: Vec<Message>,
     /// Messages that match too and were left out, because the answer was long enough.
-    pending: u64,
+    pub(super) pending: u64,
 }
 
 fn stored(stream: &str, message: &Message) -> Result<StoredEvent, ReadError> {

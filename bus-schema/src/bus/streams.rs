@@ -2,7 +2,7 @@
 
 use super::Bus;
 use crate::{ids::Cell, subject::Family};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, State, StorageType};
 use std::time::Duration;
 
 /// A retry within this window is refused by the server itself; beyond it the aggregate's own history decides.
@@ -26,7 +26,7 @@ impl Bus {
         Ok(())
     }
 
-    fn log_config(&self, family: Family, cell: &Cell) -> Config {
+    pub(super) fn log_config(&self, family: Family, cell: &Cell) -> Config {
         Config {
             name: family.stream(cell),
             subjects: vec![family.filter(cell, None)],
@@ -82,16 +82,20 @@ impl Bus {
 
     /// The last position of a family's stream; 0 when it is empty.
     pub async fn last_seq(&self, family: Family) -> Result<u64, StreamError> {
-        let name = family.stream(self.cell());
-        let failed = |source| StreamError { stream: name.clone(), source };
-        let stream = self.jetstream().get_stream(&name).await.map_err(|error| failed(Box::new(error)))?;
-        Ok(stream.cached_info().state.last_sequence)
+        Ok(self.state(family.stream(self.cell())).await?.last_sequence)
+    }
+
+    pub(super) async fn state(&self, name: String) -> Result<State, StreamError> {
+        match self.jetstream().get_stream(&name).await {
+            Ok(stream) => Ok(stream.cached_info().state.clone()),
+            Err(error) => Err(StreamError { stream: name, source: Box::new(error) }),
+        }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the stream {stream} is not usable: {source}")]
 pub struct StreamError {
-    stream: String,
-    source: async_nats::Error,
+    pub(super) stream: String,
+    pub(super) source: async_nats::Error,
 }

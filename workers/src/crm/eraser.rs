@@ -83,7 +83,7 @@ fn grace(erased: Micros, now: Micros) -> Duration {
 }
 
 /// The key an event says is to be destroyed.
-fn destroyed(event: &StoredEvent) -> Option<KeyId> {
+pub(crate) fn destroyed(event: &StoredEvent) -> Option<KeyId> {
     // The kind is in the headers: only these few bodies are decoded.
     if !event.envelope.kind.ends_with("erased") {
         return None;

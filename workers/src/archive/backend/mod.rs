@@ -1,0 +1,4 @@
+//! The backends of the object store.
+
+pub mod memory;
+pub mod s3;
