@@ -77,9 +77,8 @@ impl HeaderName {
             return Err(HeaderError::Name);
         }
         let lower = name.to_ascii_lowercase();
-        let taken =
-            |reserved: &&str| if reserved.ends_with('-') { lower.starts_with(*reserved) } else { lower == **reserved };
-        if RESERVED.iter().any(|reserved| taken(&reserved)) {
+        let taken = |reserved: &str| lower == reserved || (reserved.ends_with('-') && lower.starts_with(reserved));
+        if RESERVED.into_iter().any(taken) {
             return Err(HeaderError::Reserved);
         }
         Ok(Self(name.to_owned()))
