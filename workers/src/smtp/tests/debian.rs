@@ -85,3 +85,25 @@ async fn debian_smtp_sink_fails_at_each_stage_as_the_table_says() {
         );
     }
 }
+
+/// The sink against another client than ours: it counts what `smtp-source` sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn debian_smtp_source_sends_to_our_sink() {
+    let binary = ["/usr/sbin/smtp-source", "/usr/bin/smtp-source"].into_iter().find(|path| Path::new(path).exists());
+    let Some(binary) = binary else { return println!("no smtp-source here: skipped") };
+    let (sink, _folder) = sink(SinkOptions { keep: (0, 0), ..SinkOptions::default() }).await;
+    let port = sink.address().port();
+    let arguments = ["-s", "4", "-m", "300", "-l", "5000", "-f", "a@shop.example", "-t", "anna@x.example"];
+    let begun = std::time::Instant::now();
+    let mut command = tokio::process::Command::new(binary);
+    let output = command.args(arguments).arg(format!("127.0.0.1:{port}")).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("300 mails of 5000 bytes, each in the ledger, in {:?}", begun.elapsed());
+    let taken = sink.taken().unwrap();
+    assert_eq!((taken.len(), sink.counts().violations), (300, 0));
+    assert!(
+        taken
+            .iter()
+            .all(|taken| taken.recipient == "anna@x.example" && taken.bytes > 5000 && !taken.message_id.is_empty())
+    );
+}
