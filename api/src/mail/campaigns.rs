@@ -9,7 +9,6 @@ use crate::{
         body::BodyLimit,
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         problem::{Problem, ProblemDocument},
         token::Consistency,
     },
@@ -24,6 +23,7 @@ use bus_schema::{
 use projectors::{
     Record,
     mail::campaigns::{CampaignRow, Campaigns, purpose_word},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,7 +33,7 @@ use uuid::Uuid;
 use writers::mail::campaign::{Campaign, CampaignCommand, CampaignRejection};
 
 const WRITE: &str = "mail.campaign:write";
-const STATUSES: &[&str] = &["draft", "scheduled", "cancelled"];
+const STATUSES: &[&str] = &["draft", "scheduled", "sending", "paused", "finished", "cancelled"];
 const PURPOSES: &[&str] = &["marketing", "service"];
 /// The largest content as JSON, in bytes: the decider bounds its parts, and JSON may escape many of their characters.
 const CONTENT_LIMIT: usize = 2 * 1024 * 1024;
@@ -344,6 +344,7 @@ mod tests {
             segment: Some(Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Service }),
             content: Some(CampaignContent { subject: "Spring".into(), ..Default::default() }),
             departure: Some(Departure { at, time_zone: "UTC".into() }),
+            journey: None,
         };
         let record = Record { revision: 9, first: 5, created_at: at, updated_at: at, row };
         assert_eq!(missing_from_search::<CampaignResource>(&record, &Keyring::default()), Vec::<&str>::new());

@@ -44,14 +44,7 @@ impl Pool {
     /// Hands over one mail. When an old connection turns out to be gone before anything of the message was written, the
     /// mail goes over a new one: nobody took it (spec/EMAIL.md 5.2).
     pub async fn send(&self, envelope: &Envelope, message: &[u8]) -> Result<Accepted, Failure> {
-        let mut lease = self.lease().await?;
-        let answer = lease.send(envelope, message).await;
-        match &answer {
-            Err(Failure { stage: Stage::Mail | Stage::Rcpt | Stage::Data, kind: Kind::Lost, .. }) if lease.used => {
-                lease.renewed().await?.send(envelope, message).await
-            }
-            _ => answer,
-        }
+        self.lease().await?.hand_over(envelope, message).await
     }
 
     /// A connection, an old one if it still works. Waits while all are in use.
@@ -86,6 +79,17 @@ impl Pool {
 }
 
 impl Lease {
+    /// What [`Pool::send`] does once it has a connection. For who has to do something in between.
+    pub async fn hand_over(mut self, envelope: &Envelope, message: &[u8]) -> Result<Accepted, Failure> {
+        let answer = self.send(envelope, message).await;
+        match &answer {
+            Err(Failure { stage: Stage::Mail | Stage::Rcpt | Stage::Data, kind: Kind::Lost, .. }) if self.used => {
+                self.renewed().await?.send(envelope, message).await
+            }
+            _ => answer,
+        }
+    }
+
     /// Another connection in the place of this one.
     async fn renewed(mut self) -> Result<Self, Failure> {
         if let Some((connection, permit)) = self.held.take() {
