@@ -13,7 +13,7 @@ use crate::{
     },
     resource::{Resource, collection},
 };
-use bus_schema::TenantId;
+use bus_schema::{TenantId, crm::contact::Purpose, mail::campaign::ConsentPurpose};
 use projectors::{
     RecordView,
     crm::contacts::{Contacts, FILTERABLE},
@@ -23,7 +23,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use writers::crm::contact::Contact;
+use writers::{
+    Meta, WriteError,
+    crm::contact::{Contact, ContactCommand},
+    mail::unsubscribe::Leaver,
+};
 
 /// Contacts shown of an audience.
 const SHOWN: usize = 10;
@@ -37,6 +41,20 @@ pub async fn gone(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Resu
         (None, false) => ("unknown_contact", "there is no such contact"),
     };
     Ok(Some(Problem::validation(vec![FieldError::new(pointer, code, message)])))
+}
+
+/// Withdraws the consent a receiver leaves with. Somebody who is gone, or has withdrawn it before, has left already.
+pub async fn withdraw(app: &App, leaver: &Leaver, meta: &Meta) -> Result<(), Problem> {
+    let purpose = match leaver.purpose {
+        ConsentPurpose::Service => Purpose::Service,
+        ConsentPurpose::Marketing => Purpose::Marketing,
+    };
+    let source = format!("unsubscribe link of campaign {}", leaver.campaign);
+    let withdraw = ContactCommand::WithdrawConsent { purpose, source };
+    match app.writer.execute::<Contact>(&leaver.tenant, leaver.contact, meta, &withdraw).await {
+        Ok(_) | Err(WriteError::Rejected(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Checks a segment's filter against what lists of contacts may be filtered by: the JSON form of `filter=`. What is wrong

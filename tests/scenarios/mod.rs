@@ -14,6 +14,7 @@ mod pages;
 mod paging;
 mod refusals;
 mod repetition;
+mod sending;
 mod slow_clients;
 mod starts;
 mod stops;

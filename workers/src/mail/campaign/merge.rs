@@ -125,16 +125,15 @@ fn fields(details: &ContactDetails, unsubscribe: Option<&str>) -> Value {
         ("country", country),
     ];
     let there = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
-    let mut fields: BTreeMap<&str, Value> =
-        optional.into_iter().filter_map(|(name, value)| Some((name, Value::from(there(value)?)))).collect();
-    fields.insert("email", Value::from(email.clone()));
-    let contact = Value::from_iter(fields.clone());
-    fields.insert("contact", contact);
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(there(value)?))));
+    let mut fields: BTreeMap<String, Value> = optional.collect();
+    fields.insert("email".to_owned(), Value::from(email.clone()));
+    fields.insert("contact".to_owned(), Value::from(fields.clone()));
     if let Some(url) = unsubscribe {
         // Ours, and without anything that means something in HTML; escaped it would not be found again as it is.
-        fields.insert("unsubscribe_url", Value::from_safe_string(url.to_owned()));
+        fields.insert("unsubscribe_url".to_owned(), Value::from_safe_string(url.to_owned()));
     }
-    Value::from_iter(fields)
+    Value::from(fields)
 }
 
 /// The line a mailbox shows after the subject: the first words of the body, which nobody sees there.
