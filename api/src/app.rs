@@ -31,6 +31,8 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    /// Why campaigns do not go out, for people; `None`: they do.
+    pub mail_obstacle: Option<String>,
 }
 
 /// What an installation may set.

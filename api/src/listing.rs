@@ -6,9 +6,7 @@ use crate::{
     caller::Caller,
     errors::unknown_cursor,
     http::{
-        filter::{FilterAst, Op as AstOp},
         list::{ListQuery, SortKey},
-        literal::{Value, Variables},
         problem::Problem,
         projection::Projection,
         token::Consistency,
@@ -21,7 +19,7 @@ use axum::{
 };
 use projectors::{
     RecordView,
-    search::{Cursor, FieldValue, Filter, Op, Query, Sort},
+    search::{Cursor, Filter, Query, Sort, literal::Variables},
 };
 use serde::Serialize;
 use serde_json::Value as JsonValue;
@@ -71,7 +69,7 @@ pub async fn page<R: Resource>(
     list: ListQuery,
 ) -> Result<ListPage, Problem> {
     let newest_first = matches!(&list.sort[..], [SortKey { field, descending: true }] if field == "created_at");
-    let natural = list.filter == FilterAst::All
+    let natural = list.filter == Filter::All
         && list.search.is_none()
         && list.facets.is_empty()
         && !list.total
@@ -114,7 +112,7 @@ pub fn leave_out(item: &mut JsonValue, member: &str) {
 pub fn search_query(caller: &Caller, list: &ListQuery, collections: Vec<String>) -> Result<Query, Problem> {
     let mut query = Query::new(caller.tenant.as_str());
     query.collections = collections;
-    query.filter = filter(&list.filter);
+    query.filter = list.filter.clone();
     query.text = list.search.clone();
     query.prefix = true;
     let sort = |key: &SortKey| {
@@ -127,45 +125,4 @@ pub fn search_query(caller: &Caller, list: &ListQuery, collections: Vec<String>)
     query.total = list.total;
     query.facets = list.facets.clone();
     Ok(query)
-}
-
-pub(crate) fn filter(ast: &FilterAst) -> Filter {
-    match ast {
-        FilterAst::All => Filter::All,
-        FilterAst::And(all) => Filter::And(all.iter().map(filter).collect()),
-        FilterAst::Or(any) => Filter::Or(any.iter().map(filter).collect()),
-        FilterAst::Not(not) => Filter::Not(Box::new(filter(not))),
-        FilterAst::Cmp { field, op, values } => {
-            Filter::Cmp { field: field.clone(), op: operator(*op), values: values.iter().map(operand).collect() }
-        }
-    }
-}
-
-fn operand(value: &Value) -> FieldValue {
-    match value {
-        Value::Str(text) => FieldValue::Str(text.clone()),
-        Value::I64(number) => FieldValue::I64(*number),
-        Value::Bool(flag) => FieldValue::Bool(*flag),
-        Value::Time(micros) => FieldValue::Time(*micros),
-    }
-}
-
-fn operator(op: AstOp) -> Op {
-    match op {
-        AstOp::Eq => Op::Eq,
-        AstOp::Neq => Op::Neq,
-        AstOp::Lt => Op::Lt,
-        AstOp::Lte => Op::Lte,
-        AstOp::Gt => Op::Gt,
-        AstOp::Gte => Op::Gte,
-        AstOp::In => Op::In,
-        AstOp::Nin => Op::Nin,
-        AstOp::Null => Op::Null,
-        AstOp::Nnull => Op::NotNull,
-        AstOp::Contains => Op::Contains,
-        AstOp::IContains => Op::IContains,
-        AstOp::StartsWith => Op::StartsWith,
-        AstOp::Between => Op::Between,
-        AstOp::Empty => Op::Empty,
-    }
 }

@@ -6,27 +6,28 @@ use crate::{
     caller::Caller,
     crm::contacts::{ContactJson, ContactResource},
     http::{
-        codes::field,
         filter,
-        literal::Variables,
         problem::{FieldError, Problem},
         strict_json::push_segment,
         token::Consistency,
     },
-    listing,
     resource::{Resource, collection},
 };
-use bus_schema::TenantId;
+use bus_schema::{TenantId, crm::contact::Purpose, mail::campaign::ConsentPurpose};
 use projectors::{
     RecordView,
-    crm::contacts::Contacts,
-    search::{FieldValue, Filter, Op, Query, Sort},
+    crm::contacts::{Contacts, FILTERABLE},
+    search::{FieldValue, Filter, Op, Query, Sort, grammar},
 };
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use writers::crm::contact::Contact;
+use writers::{
+    Meta, WriteError,
+    crm::contact::{Contact, ContactCommand},
+    mail::unsubscribe::Leaver,
+};
 
 /// Contacts shown of an audience.
 const SHOWN: usize = 10;
@@ -42,22 +43,28 @@ pub async fn gone(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Resu
     Ok(Some(Problem::validation(vec![FieldError::new(pointer, code, message)])))
 }
 
+/// Withdraws the consent a receiver leaves with. Somebody who is gone, or has withdrawn it before, has left already.
+pub async fn withdraw(app: &App, leaver: &Leaver, meta: &Meta) -> Result<(), Problem> {
+    let purpose = match leaver.purpose {
+        ConsentPurpose::Service => Purpose::Service,
+        ConsentPurpose::Marketing => Purpose::Marketing,
+    };
+    let source = format!("unsubscribe link of campaign {}", leaver.campaign);
+    let withdraw = ContactCommand::WithdrawConsent { purpose, source };
+    match app.writer.execute::<Contact>(&leaver.tenant, leaver.contact, meta, &withdraw).await {
+        Ok(_) | Err(WriteError::Rejected(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Checks a segment's filter against what lists of contacts may be filtered by: the JSON form of `filter=`. What is wrong
 /// is pointed to below `pointer`. A saved filter has no caller, so `$CURRENT_USER` is refused; `$NOW` is taken when it is
 /// used.
 pub fn segment(filter: &Value, now: i64, pointer: &str) -> Result<Filter, Problem> {
-    let variables = Variables { now, current_user: None };
-    let wrong = |errors: Vec<FieldError>| Problem::validation(errors);
-    let ast = filter::parse(filter, false, ContactResource::LIST.filterable, &variables).map_err(|errors| {
+    grammar::segment(filter, FILTERABLE, now).map_err(|faults| {
         let placed = |error: FieldError| FieldError { pointer: json_pointer(pointer, &error.pointer), ..error };
-        wrong(errors.into_iter().map(placed).collect())
-    })?;
-    let filter = listing::filter(&ast);
-    let too_much = |error: projectors::search::SearchError| {
-        wrong(vec![FieldError::new(pointer, field::TOO_MANY, error.to_string())])
-    };
-    filter.validate().map_err(too_much)?;
-    Ok(filter)
+        Problem::validation(filter::errors(faults).into_iter().map(placed).collect())
+    })
 }
 
 /// `filter[tags][_eq]` below `/segment/filter` is `/segment/filter/tags/_eq`.

@@ -64,6 +64,8 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         learning::courses::routes(),
         learning::enrolments::routes(),
         mail::campaigns::routes(),
+        mail::recipients::routes(),
+        mail::unsubscribe::routes(),
         identity::sessions::routes(),
         identity::me::routes(),
         identity::accounts::routes(),

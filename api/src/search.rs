@@ -6,7 +6,6 @@ use crate::{
     describe,
     http::{
         list::{ListQuery, ListSpec},
-        literal::Variables,
         problem::Problem,
         token::Consistency,
     },
@@ -20,6 +19,7 @@ use axum::{
     routing::get,
 };
 use futures::future::BoxFuture;
+use projectors::search::literal::Variables;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};

@@ -103,6 +103,7 @@ catalog! {
     Course = "learning" / "course" => crate::learning::course::CourseEvent;
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
+    Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;

@@ -8,6 +8,7 @@
 //! nats/    the event log and its server        views/  the read store          search/  the search index
 //! blobs/   files                               keys/   secrets, 0600           logs/    logs of supervised programs
 //! imports/ reports and progress of imports     eraser.json  how far the eraser has come
+//! mail/    the journal of what is being sent
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -23,7 +24,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
-const FOLDERS: [&str; 7] = ["nats", "views", "search", "blobs", "imports", "keys", "logs"];
+const FOLDERS: [&str; 8] = ["nats", "views", "search", "blobs", "imports", "mail", "keys", "logs"];
 
 /// A platform that just stopped, or a `millrace doctor` that just looks, holds the lock for a moment longer.
 const LOCK_ATTEMPTS: u32 = 4;
@@ -118,6 +119,11 @@ impl DataDir {
     /// Reports and progress of imports.
     pub fn imports(&self) -> PathBuf {
         self.root.join("imports")
+    }
+
+    /// The journal of what is being sent; it makes this process the worker it is.
+    pub fn mail(&self) -> PathBuf {
+        self.root.join("mail")
     }
 
     /// Secrets; every file in it has mode 0600.

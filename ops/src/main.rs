@@ -5,6 +5,7 @@ mod data_dir;
 mod disk;
 mod doctor;
 mod import_desk;
+mod mail;
 mod nats;
 mod platform;
 mod ready;

@@ -4,6 +4,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     import_desk::Desk,
+    mail::MailArgsError,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
 };
 use api::{App, app::Parts, http::metrics::Registry};
@@ -31,6 +32,7 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
+    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
 };
 use writers::{
     EventStore, Writer,
@@ -51,8 +53,8 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Starts everything but the listener.
-    pub async fn start(path: &Path) -> Result<Self, StartError> {
+    /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
+    pub async fn start(path: &Path, outlet: Option<Outlet>) -> Result<Self, StartError> {
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
@@ -80,6 +82,8 @@ impl Platform {
         let (sign_in, registry) = (SignIn::default(), Registry::new());
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
+        let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let workers = vec![
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
@@ -89,8 +93,29 @@ impl Platform {
                 files,
                 search: search.clone(),
             }),
+            campaign::start(CampaignParts {
+                bus: bus.clone(),
+                writer: writer.clone(),
+                views: views.clone(),
+                search: search.clone(),
+                outlet,
+                journal,
+            }),
         ];
-        let app = App::new(Parts { cell, bus, writer, facts, views, search, keys, clock, sign_in, registry, imports });
+        let app = App::new(Parts {
+            cell,
+            bus,
+            writer,
+            facts,
+            views,
+            search,
+            keys,
+            clock,
+            sign_in,
+            registry,
+            imports,
+            mail_obstacle,
+        });
         Ok(Self { app, nats, workers, data })
     }
 
@@ -146,6 +171,13 @@ pub enum StartError {
     View(#[from] ViewError),
     #[error(transparent)]
     Search(#[from] SearchError),
+    #[error(transparent)]
+    Mail(#[from] MailArgsError),
+    #[error(
+        "the journal of campaigns cannot be opened: {0}; restore the folder `mail` of the data directory, or remove it: \
+             mails that were being sent are unknown then"
+    )]
+    Journal(#[source] std::io::Error),
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]

@@ -3,6 +3,7 @@
 use crate::{
     cli::{client::Client, demo},
     disk,
+    mail::MailArgs,
     platform::{Platform, StartError},
     ready::{self, Ready},
     setup,
@@ -28,6 +29,8 @@ pub struct UpArgs {
     /// An empty tenant instead of one with demo data
     #[arg(long)]
     pub no_demo: bool,
+    #[command(flatten)]
+    pub mail: MailArgs,
 }
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
@@ -42,7 +45,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir).await?;
+    let platform = Platform::start(&args.data_dir, args.mail.outlet()?).await?;
     let outcome = serve(&args, &platform, listener, bound).await;
     platform.stop().await;
     outcome

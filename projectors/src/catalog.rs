@@ -4,7 +4,8 @@ use crate::{
     analytics::visits::Visits,
     cms::{self, routes::Routes},
     crm::{self, timeline::Timeline},
-    identity, learning, mail,
+    identity, learning,
+    mail::{self, recipients::Recipients},
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
@@ -40,6 +41,7 @@ record_views![
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    let others: [Arc<dyn Projection>; 3] = [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits)];
+    let others: [Arc<dyn Projection>; 4] =
+        [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits), Arc::new(Recipients)];
     record_projections().into_iter().chain(others).collect()
 }

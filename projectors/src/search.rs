@@ -24,6 +24,8 @@ mod cursor;
 mod doc;
 mod error;
 mod filter;
+pub mod grammar;
+pub mod literal;
 mod query;
 #[cfg(test)]
 pub(crate) mod samples;

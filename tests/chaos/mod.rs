@@ -1,6 +1,7 @@
 //! kill -9 under load, and what must be true afterwards.
 
 mod books;
+mod campaign;
 mod dice;
 mod kill;
 mod oracle;

@@ -8,12 +8,12 @@ use api::http::{
     filter,
     idempotency::IdempotencyKey,
     list::{ListQuery, ListSpec},
-    literal::{FieldType, Variables},
     projection::Projection,
     strict_json,
     token::ConsistencyToken,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use projectors::search::literal::{FieldType, Variables};
 
 const FIELDS: &[(&str, FieldType)] = &[
     ("name", FieldType::Text),

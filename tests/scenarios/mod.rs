@@ -15,6 +15,7 @@ mod paging;
 mod refusals;
 mod repetition;
 mod replays;
+mod sending;
 mod slow_clients;
 mod starts;
 mod stops;

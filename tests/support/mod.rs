@@ -1,6 +1,7 @@
 //! What tests run against: a real log (one nats-server per test process, one cell per test) and a real platform.
 
 mod client;
+pub(crate) mod mailing;
 mod platform;
 mod s3;
 mod server;

@@ -51,7 +51,7 @@ impl Platform {
         static SHARED: OnceLock<Platform> = OnceLock::new();
         SHARED.get_or_init(|| {
             let dir = tempfile::tempdir().expect("a temporary folder").keep();
-            Self::start(&dir, None, Some(&dir)).unwrap_or_else(|why| panic!("{why}"))
+            Self::start(&dir, None, Some(&dir), &[]).unwrap_or_else(|why| panic!("{why}"))
         })
     }
 
@@ -59,22 +59,33 @@ impl Platform {
     pub(crate) fn own() -> Self {
         let owned = tempfile::tempdir().expect("a temporary folder");
         let dir = owned.path().to_owned();
-        Self::start(&dir, Some(owned), None).unwrap_or_else(|why| panic!("{why}"))
+        Self::start(&dir, Some(owned), None, &[]).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// One in a folder of the caller's; started again there it has the data of before.
     pub(crate) fn open(dir: &Path) -> Self {
-        Self::start(dir, None, None).unwrap_or_else(|why| panic!("{why}"))
+        Self::open_with(dir, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn open_with(dir: &Path, environment: &[(&str, String)]) -> Self {
+        Self::start(dir, None, None, environment).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// In `dir` are the data directory, the ready file and the log of all starts.
-    fn start(dir: &Path, owned: Option<tempfile::TempDir>, remove: Option<&Path>) -> Result<Self, String> {
+    fn start(
+        dir: &Path,
+        owned: Option<tempfile::TempDir>,
+        remove: Option<&Path>,
+        environment: &[(&str, String)],
+    ) -> Result<Self, String> {
         let (data_dir, ready_file, log) = (dir.join("data"), dir.join("ready.json"), dir.join("platform.log"));
         _ = std::fs::remove_file(&ready_file);
         let mut command = Command::new("sh");
         command.args(["-c", WATCH, "watch"]).arg(&log).arg(remove.unwrap_or(Path::new("")));
         command.arg(binary()).args(["up", "--no-demo", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
         command.arg("--ready-file").arg(&ready_file).stdin(Stdio::piped());
+        command.envs(environment.iter().map(|(name, value)| (*name, value)));
         let watch = command.spawn().map_err(|error| format!("sh does not run: {error}"))?;
         let mut watch = KillOnDrop(Some(watch));
         let end = Instant::now() + START;

@@ -17,6 +17,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("CourseRejection", learning::course::CourseRejection::SPECS),
     ("EnrolmentRejection", learning::enrolment::EnrolmentRejection::SPECS),
     ("CampaignRejection", mail::campaign::CampaignRejection::SPECS),
+    ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
     ("OrderRejection", shop::order::OrderRejection::SPECS),
     ("ProductRejection", shop::product::ProductRejection::SPECS),
 ];

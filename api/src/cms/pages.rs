@@ -6,7 +6,6 @@ use crate::{
     http::{
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         patch::Patch,
         problem::{FieldError, Problem, ProblemDocument},
     },
@@ -21,6 +20,7 @@ use bus_schema::{Keyring, TenantId, cms::page::PageContent};
 use projectors::{
     Record,
     cms::pages::{PageRow, Pages},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

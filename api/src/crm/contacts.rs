@@ -6,7 +6,6 @@ use crate::{
     http::{
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         patch::Patch,
         problem::{Problem, ProblemDocument},
     },
@@ -19,7 +18,7 @@ use bus_schema::{
 };
 use projectors::{
     Record,
-    crm::contacts::{ContactRow, Contacts},
+    crm::contacts::{ContactRow, Contacts, FILTERABLE},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -83,20 +82,7 @@ impl Resource for ContactResource {
     type Json = ContactJson;
     const NOUN: &'static str = "contact";
     const LIST: ListSpec = ListSpec {
-        filterable: &[
-            ("email", FieldType::Keyword),
-            ("first_name", FieldType::Text),
-            ("last_name", FieldType::Text),
-            ("company", FieldType::Text),
-            ("city", FieldType::Text),
-            ("country", FieldType::Keyword),
-            ("tags", FieldType::Keyword),
-            ("consents.marketing", FieldType::Bool),
-            ("consents.service", FieldType::Bool),
-            ("import", FieldType::Id),
-            ("created_at", FieldType::Time),
-            ("updated_at", FieldType::Time),
-        ],
+        filterable: FILTERABLE,
         sortable: &["email", "first_name", "last_name", "company", "city", "country", "created_at", "updated_at"],
         default_sort: "-created_at",
         facetable: &["tags", "country", "city", "company"],

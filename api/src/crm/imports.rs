@@ -13,7 +13,6 @@ use crate::{
         extract::Path,
         idempotency::IdempotencyKey,
         list::ListSpec,
-        literal::FieldType,
         problem::{Problem, ProblemDocument},
         timed_body::TooSlow,
     },
@@ -36,6 +35,7 @@ use futures::{StreamExt, stream::BoxStream};
 use projectors::{
     Record,
     crm::imports::{ImportStage, ImportView, Imports},
+    search::literal::FieldType,
 };
 use query::Wanted;
 use serde::Serialize;

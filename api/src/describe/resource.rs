@@ -3,9 +3,10 @@
 use super::{Described, answer, page_of, parameter, problem, text};
 use crate::{
     history::HistoryPage,
-    http::{filter::Op, list::ListSpec},
+    http::list::ListSpec,
     resource::{Resource, read_scope},
 };
+use projectors::search::{Op, grammar};
 use utoipa::{
     ToSchema,
     openapi::{
@@ -76,7 +77,7 @@ fn list_parameters(spec: &ListSpec) -> Vec<ParameterBuilder> {
     if !spec.facetable.is_empty() {
         parameters.push(query("facets", format!("Counts by value of {}", spec.facetable.join(", "))));
     }
-    let operators: Vec<&str> = Op::ALL.iter().map(|op| op.text()).collect();
+    let operators: Vec<String> = Op::ALL.into_iter().map(grammar::text).collect();
     for (field, kind) in spec.filterable {
         let what = format!("`filter[{field}][_op]=`, {}; _op is one of {}", kind.noun(), operators.join(" "));
         parameters.push(query(&format!("filter[{field}]"), what));

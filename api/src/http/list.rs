@@ -7,12 +7,12 @@ use serde_json::{Map, Value as Json};
 
 use super::bracket::{self, Parameter};
 use super::codes::field;
-use super::filter::{self, FilterAst, Filterable};
-use super::literal::Variables;
+use super::filter::{self, Filterable};
 use super::problem::{FieldError, Problem};
 use super::projection::Projection;
 use super::strict_json;
 use super::token::MAX_WAIT;
+use projectors::search::{Filter, literal::Variables};
 
 pub const DEFAULT_LIMIT: usize = 50;
 pub const MAX_LIMIT: usize = 200;
@@ -77,7 +77,7 @@ pub struct SortKey {
 /// A list request, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
-    pub filter: FilterAst,
+    pub filter: Filter,
     pub sort: Vec<SortKey>,
     pub fields: Projection,
     pub expand: Vec<String>,
@@ -102,7 +102,7 @@ impl ListQuery {
         let parameters = bracket::parse(query.unwrap_or_default())?;
         let mut errors = Vec::new();
         let mut list = ListQuery {
-            filter: FilterAst::All,
+            filter: Filter::All,
             sort: Vec::new(),
             fields: Projection::default(),
             expand: Vec::new(),
@@ -138,8 +138,8 @@ impl ListQuery {
         }
         if !brackets.is_empty() {
             match filter::parse(&Json::Object(brackets), true, spec.filterable, variables) {
-                Ok(ast) if list.filter == FilterAst::All => list.filter = ast,
-                Ok(ast) => list.filter = FilterAst::And(vec![std::mem::take(&mut list.filter), ast]),
+                Ok(ast) if list.filter == Filter::All => list.filter = ast,
+                Ok(ast) => list.filter = Filter::And(vec![std::mem::take(&mut list.filter), ast]),
                 Err(found) => errors.extend(found),
             }
         }
@@ -199,7 +199,7 @@ impl ListQuery {
     }
 }
 
-fn json_filter(text: &str, filterable: Filterable, variables: &Variables<'_>) -> Result<FilterAst, Vec<FieldError>> {
+fn json_filter(text: &str, filterable: Filterable, variables: &Variables<'_>) -> Result<Filter, Vec<FieldError>> {
     let malformed = |message: String| vec![FieldError::new("filter", field::MALFORMED, message)];
     strict_json::check(text.as_bytes(), 16).map_err(|refusal| match refusal {
         strict_json::Refusal::Syntax(message) => malformed(format!("is not JSON: {message}")),
@@ -247,8 +247,7 @@ fn sort_keys(list: &str, spec: &ListSpec) -> Result<Vec<SortKey>, FieldError> {
 mod tests {
     use super::*;
     use crate::http::codes::ProblemCode;
-    use crate::http::filter::Op;
-    use crate::http::literal::{FieldType, Value};
+    use projectors::search::{FieldValue as Value, Op, literal::FieldType};
 
     const SPEC: ListSpec = ListSpec {
         filterable: &[("status", FieldType::Choice(&["open", "paid"])), ("total", FieldType::Integer)],
@@ -268,7 +267,7 @@ mod tests {
     #[test]
     fn everything_has_a_default() {
         let list = parse("").unwrap();
-        assert_eq!((list.limit, list.total, &list.after, &list.filter), (50, false, &None, &FilterAst::All));
+        assert_eq!((list.limit, list.total, &list.after, &list.filter), (50, false, &None, &Filter::All));
         assert_eq!(list.sort, [SortKey { field: "created_at".into(), descending: true }]);
         assert_eq!(parse("q=shoes").unwrap().sort, [], "the best match first");
     }
@@ -280,9 +279,9 @@ mod tests {
              &expand=customer&limit=200&after=abc-_1&total=true&q=+red+shoes+&facets=status&as_of=7&wait_ms=0",
         )
         .unwrap();
-        let cmp = |field: &str, op, value| FilterAst::Cmp { field: field.to_owned(), op, values: vec![value] };
+        let cmp = |field: &str, op, value| Filter::Cmp { field: field.to_owned(), op, values: vec![value] };
         let status = cmp("status", Op::Eq, Value::Str("open".into()));
-        assert_eq!(list.filter, FilterAst::And(vec![status, cmp("total", Op::Gt, Value::I64(5))]));
+        assert_eq!(list.filter, Filter::And(vec![status, cmp("total", Op::Gt, Value::I64(5))]));
         assert_eq!(list.sort.iter().map(|key| key.descending).collect::<Vec<_>>(), [false, true]);
         assert_eq!((list.limit, list.total, list.search.as_deref()), (200, true, Some("red shoes")));
         assert_eq!(list.extra, [("as_of".to_owned(), "7".to_owned())]);

@@ -14,7 +14,6 @@ pub mod filter;
 pub mod idempotency;
 pub mod limits;
 pub mod list;
-pub mod literal;
 pub mod metrics;
 pub mod network;
 pub mod patch;

@@ -11,7 +11,6 @@ use crate::{
         codes::{ProblemCode, field},
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         network::PeerNetwork,
         problem::{Problem, ProblemDocument},
     },
@@ -25,6 +24,7 @@ use bus_schema::{
 use projectors::{
     Record,
     identity::accounts::{AccountRow, Accounts},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -8,7 +8,6 @@ use crate::{
     http::{
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         problem::{Problem, ProblemDocument},
     },
     resource::Resource,
@@ -26,6 +25,7 @@ use bus_schema::{
 use projectors::{
     Record,
     identity::api_keys::{ApiKeyRow, ApiKeys},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

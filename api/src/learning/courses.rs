@@ -8,7 +8,6 @@ use crate::{
     http::{
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         patch::Patch,
         problem::{Problem, ProblemDocument},
     },
@@ -21,6 +20,7 @@ use lessons::{LessonJson, NewLesson};
 use projectors::{
     Record,
     learning::courses::{CourseRow, Courses},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -6,7 +6,6 @@ use crate::{
     http::{
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         problem::{Problem, ProblemDocument},
     },
     people,
@@ -20,6 +19,7 @@ use bus_schema::{
 use projectors::{
     Record,
     learning::enrolments::{EnrolmentRow, Enrolments, source_word},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

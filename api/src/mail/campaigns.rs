@@ -9,7 +9,6 @@ use crate::{
         body::BodyLimit,
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         problem::{Problem, ProblemDocument},
         token::Consistency,
     },
@@ -19,11 +18,12 @@ use crate::{
 use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
-    mail::campaign::{CampaignContent, ConsentPurpose, Segment},
+    mail::campaign::{CampaignContent, ConsentPurpose, Segment, SendCounts},
 };
 use projectors::{
     Record,
-    mail::campaigns::{CampaignRow, Campaigns, purpose_word},
+    mail::campaigns::{CampaignRow, Campaigns, Journey, purpose_word},
+    search::literal::FieldType,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,7 +33,7 @@ use uuid::Uuid;
 use writers::mail::campaign::{Campaign, CampaignCommand, CampaignRejection};
 
 const WRITE: &str = "mail.campaign:write";
-const STATUSES: &[&str] = &["draft", "scheduled", "cancelled"];
+const STATUSES: &[&str] = &["draft", "scheduled", "sending", "paused", "finished", "cancelled"];
 const PURPOSES: &[&str] = &["marketing", "service"];
 /// The largest content as JSON, in bytes: the decider bounds its parts, and JSON may escape many of their characters.
 const CONTENT_LIMIT: usize = 2 * 1024 * 1024;
@@ -47,7 +47,7 @@ pub struct CampaignJson {
     pub id: Uuid,
     pub revision: u64,
     pub name: String,
-    /// `draft`, `scheduled` or `cancelled`.
+    /// `draft`, `scheduled`, `sending`, `paused`, `finished` or `cancelled`.
     pub status: &'static str,
     pub segment: Option<SegmentJson>,
     pub content: Option<ContentJson>,
@@ -55,8 +55,50 @@ pub struct CampaignJson {
     pub scheduled_at: Option<String>,
     /// The zone its author thinks in.
     pub time_zone: Option<String>,
+    /// Since it was launched; see also its `progress` and its `recipients`.
+    pub journey: Option<JourneyJson>,
     pub created_at: String,
     pub updated_at: String,
+}
+
+/// A campaign since it was launched.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CampaignJourney)]
+pub struct JourneyJson {
+    pub launched_at: String,
+    /// Who gets it, once that is frozen.
+    pub recipients: Option<u64>,
+    /// Why the platform paused it.
+    pub trouble: Option<String>,
+    pub finished_at: Option<String>,
+    /// How many recipients had each end, once it is finished. `unknown` are those whose mail the provider may have taken.
+    pub counts: Option<EndCounts>,
+}
+
+/// Recipients by what became of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndCounts {
+    pub accepted: u64,
+    pub rejected: u64,
+    pub deferred: u64,
+    pub unknown: u64,
+    pub skipped: u64,
+}
+
+impl From<&Journey> for JourneyJson {
+    fn from(journey: &Journey) -> Self {
+        let ends = |counts: SendCounts| {
+            let SendCounts { accepted, rejected, deferred, unknown, skipped } = counts;
+            EndCounts { accepted, rejected, deferred, unknown, skipped }
+        };
+        Self {
+            launched_at: journey.launched_at.to_string(),
+            recipients: journey.recipients,
+            trouble: journey.trouble.clone(),
+            finished_at: journey.finished_at.map(|at| at.to_string()),
+            counts: journey.counts.map(ends),
+        }
+    }
 }
 
 /// Who gets a campaign.
@@ -125,6 +167,7 @@ impl Resource for CampaignResource {
             content,
             scheduled_at: row.departure.as_ref().map(|departure| departure.at.to_string()),
             time_zone: row.departure.as_ref().map(|departure| departure.time_zone.clone()),
+            journey: row.journey.as_ref().map(JourneyJson::from),
             created_at: record.created_at.to_string(),
             updated_at: record.updated_at.to_string(),
         }
@@ -141,6 +184,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(schedule))
         .routes(routes!(unschedule))
         .routes(routes!(cancel))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
         .merge(large)
 }
 
@@ -316,11 +361,29 @@ async fn unschedule(State(app): State<App>, Path(id): Path<Uuid>, command: Comma
     run(&app, id, &command, CampaignCommand::Unschedule).await
 }
 
-/// Cancels a campaign: it will never go out.
+/// Cancels a campaign: it will never go out. One that is on its way ends: what is being handed over at this moment, a second
+/// or so, still goes out.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/cancel", tag = "campaigns", params(("id" = Uuid, Path)),
-    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument),
+    (status = 409, description = "campaign_finished", body = ProblemDocument)))]
 async fn cancel(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     run(&app, id, &command, CampaignCommand::Cancel).await
+}
+
+/// Pauses a campaign that is on its way: nothing more is handed over until it is resumed.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "campaigns", params(("id" = Uuid, Path)),
+    responses((status = 200, body = CommandReceipt), (status = 409, description = "campaign_not_launched, \
+    campaign_finished, campaign_cancelled", body = ProblemDocument)))]
+async fn pause(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
+    run(&app, id, &command, CampaignCommand::Pause { trouble: None }).await
+}
+
+/// Goes on with a paused campaign, with those recipients who have no end yet.
+#[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "campaigns", params(("id" = Uuid, Path)),
+    responses((status = 200, body = CommandReceipt), (status = 409, description = "campaign_not_launched, \
+    campaign_finished, campaign_cancelled", body = ProblemDocument)))]
+async fn resume(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
+    run(&app, id, &command, CampaignCommand::Resume).await
 }
 
 async fn run<T>(app: &App, id: Uuid, command: &Command<T>, what: CampaignCommand) -> Result<Response, Problem> {
@@ -344,6 +407,7 @@ mod tests {
             segment: Some(Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Service }),
             content: Some(CampaignContent { subject: "Spring".into(), ..Default::default() }),
             departure: Some(Departure { at, time_zone: "UTC".into() }),
+            journey: None,
         };
         let record = Record { revision: 9, first: 5, created_at: at, updated_at: at, row };
         assert_eq!(missing_from_search::<CampaignResource>(&record, &Keyring::default()), Vec::<&str>::new());

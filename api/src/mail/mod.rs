@@ -1,3 +1,5 @@
 //! Mail to many: campaigns.
 
 pub mod campaigns;
+pub mod recipients;
+pub mod unsubscribe;

@@ -6,10 +6,9 @@ use crate::{
     caller::Caller,
     http::{
         list::ListQuery,
-        literal::Variables,
         problem::{FieldError, Problem},
     },
-    listing::{self, ListPage},
+    listing::ListPage,
     resource::{Resource, collection, read_scope},
 };
 use axum::{
@@ -21,7 +20,7 @@ use futures::future::BoxFuture;
 use projectors::{
     RecordView,
     replay::Replay,
-    search::{FieldValue, Filter},
+    search::{FieldValue, Filter, literal::Variables},
 };
 use serde_json::Value;
 use std::{cmp::Ordering, collections::BTreeMap};
@@ -77,7 +76,7 @@ type Ranked = (Vec<Option<FieldValue>>, Uuid, Value);
 
 fn ask<'a, R: Resource>(app: &'a App, replay: &'a Replay, list: &'a ListQuery) -> Asked<'a> {
     Box::pin(async move {
-        let filter = listing::filter(&list.filter);
+        let filter = &list.filter;
         let (mut kept, mut total, mut looked): (Vec<Ranked>, u64, usize) = (Vec::new(), 0, 0);
         let mut after: Option<String> = None;
         loop {
@@ -88,7 +87,7 @@ fn ask<'a, R: Resource>(app: &'a App, replay: &'a Replay, list: &'a ListQuery) -
             for (id, record) in &page.records {
                 let document = R::View::document(replay.tenant(), *id, record, &keys);
                 let fields = document.map(|document| document.fields).unwrap_or_default();
-                if filter != Filter::All && !filter.matches(&fields) {
+                if *filter != Filter::All && !filter.matches(&fields) {
                     continue;
                 }
                 total += 1;

@@ -2,11 +2,7 @@
 
 mod commands;
 
-use crate::{
-    http::{list::ListSpec, literal::FieldType},
-    money::MoneyJson,
-    resource::Resource,
-};
+use crate::{http::list::ListSpec, money::MoneyJson, resource::Resource};
 use bus_schema::{
     Keyring, Money,
     shop::order::{BuyerDetails, OrderLine},
@@ -14,6 +10,7 @@ use bus_schema::{
 pub use commands::routes;
 use projectors::{
     Record,
+    search::literal::FieldType,
     shop::orders::{OrderRow, Orders},
 };
 use serde::Serialize;

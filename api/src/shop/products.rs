@@ -6,7 +6,6 @@ use crate::{
     http::{
         extract::Path,
         list::ListSpec,
-        literal::FieldType,
         patch::Patch,
         problem::{FieldError, Problem, ProblemDocument},
     },
@@ -17,6 +16,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{Keyring, TenantId, shop::product::ProductDetails};
 use projectors::{
     Record,
+    search::literal::FieldType,
     shop::products::{ProductRow, Products, status_name},
 };
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,13 @@
 //! A campaign: one message to everybody who is in a segment when it goes out.
+//!
+//! When its time has come it is launched, then its audience is frozen into chunks (see [`super::chunk`]), and when each of
+//! those is done it is finished.
 
 use crate::{events, time::Micros};
 use serde::{Deserialize, Serialize};
 
 events! {
-    /// What can happen to a campaign until it is sent.
+    /// What can happen to a campaign.
     pub enum CampaignEvent {
         Created(CampaignCreated) = "campaign.created" @ 1,
         AudienceSet(AudienceSet) = "campaign.audience_set" @ 1,
@@ -12,6 +15,11 @@ events! {
         Scheduled(CampaignScheduled) = "campaign.scheduled" @ 1,
         Unscheduled(CampaignUnscheduled) = "campaign.unscheduled" @ 1,
         Cancelled(CampaignCancelled) = "campaign.cancelled" @ 1,
+        Launched(CampaignLaunched) = "campaign.launched" @ 1,
+        AudienceFrozen(AudienceFrozen) = "campaign.audience_frozen" @ 1,
+        Paused(CampaignPaused) = "campaign.paused" @ 1,
+        Resumed(CampaignResumed) = "campaign.resumed" @ 1,
+        Finished(CampaignFinished) = "campaign.finished" @ 1,
     }
 }
 
@@ -80,6 +88,57 @@ pub struct CampaignScheduled {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CampaignUnscheduled {}
 
-/// It will never go out.
+/// It will never go out, or nothing more of it will.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CampaignCancelled {}
+
+/// Its time has come: from now on it cannot be changed, and its audience is being found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignLaunched {
+    /// The time it was scheduled for.
+    pub scheduled: Micros,
+    /// What `$NOW` in the filter of its segment means.
+    pub at: Micros,
+}
+
+/// Everybody who gets it stands in its chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AudienceFrozen {
+    pub chunks: u32,
+    pub recipients: u64,
+}
+
+/// Nothing is sent until it is resumed; what is under way ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignPaused {
+    /// Why, when the platform itself paused it: a sentence for its author. Absent when a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignResumed {}
+
+/// Every recipient has an end; these many had each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignFinished {
+    pub counts: SendCounts,
+}
+
+/// Recipients of a campaign by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendCounts {
+    pub accepted: u64,
+    pub rejected: u64,
+    /// Nobody took it as often as it was tried.
+    pub deferred: u64,
+    /// The provider may have taken it, and nobody can tell.
+    pub unknown: u64,
+    pub skipped: u64,
+}
+
+impl SendCounts {
+    pub fn total(&self) -> u64 {
+        self.accepted + self.rejected + self.deferred + self.unknown + self.skipped
+    }
+}

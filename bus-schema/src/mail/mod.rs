@@ -1,3 +1,4 @@
-//! Mail to many: campaigns.
+//! Mail to many: campaigns, and the chunks in which they are sent.
 
 pub mod campaign;
+pub mod chunk;

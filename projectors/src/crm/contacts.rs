@@ -2,7 +2,7 @@
 
 use crate::{
     record_view::{Happening, Record, RecordView},
-    search::{Doc, FieldValue, TextPart, Weight},
+    search::{Doc, FieldValue, TextPart, Weight, grammar::Filterable, literal::FieldType},
 };
 use bus_schema::{
     KeyId, Keyring, Micros, Revealed, Sealed, TenantId,
@@ -13,6 +13,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub struct Contacts;
+
+/// What lists of contacts and saved segments may be filtered by. Search knows each of them.
+pub const FILTERABLE: Filterable = &[
+    ("email", FieldType::Keyword),
+    ("first_name", FieldType::Text),
+    ("last_name", FieldType::Text),
+    ("company", FieldType::Text),
+    ("city", FieldType::Text),
+    ("country", FieldType::Keyword),
+    ("tags", FieldType::Keyword),
+    ("consents.marketing", FieldType::Bool),
+    ("consents.service", FieldType::Bool),
+    ("import", FieldType::Id),
+    ("created_at", FieldType::Time),
+    ("updated_at", FieldType::Time),
+];
 
 /// A contact; what is personal is sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::{
 };
 use bus_schema::{
     Keyring, Micros, TenantId,
-    mail::campaign::{CampaignContent, CampaignEvent, ConsentPurpose, Segment},
+    mail::campaign::{CampaignContent, CampaignEvent, ConsentPurpose, Segment, SendCounts},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,6 +19,10 @@ pub struct Campaigns;
 pub enum CampaignStatus {
     Draft,
     Scheduled,
+    /// Launched.
+    Sending,
+    Paused,
+    Finished,
     Cancelled,
 }
 
@@ -27,6 +31,9 @@ impl CampaignStatus {
         match self {
             Self::Draft => "draft",
             Self::Scheduled => "scheduled",
+            Self::Sending => "sending",
+            Self::Paused => "paused",
+            Self::Finished => "finished",
             Self::Cancelled => "cancelled",
         }
     }
@@ -48,6 +55,29 @@ pub struct CampaignRow {
     pub content: Option<CampaignContent>,
     /// Only while it is scheduled.
     pub departure: Option<Departure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journey: Option<Journey>,
+}
+
+/// A campaign since it was launched. What became of each recipient is in the view of recipients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journey {
+    pub launched_at: Micros,
+    /// Once its audience is frozen.
+    pub recipients: Option<u64>,
+    /// Why it is paused, when the platform paused it.
+    pub trouble: Option<String>,
+    /// Once it is finished.
+    pub finished_at: Option<Micros>,
+    pub counts: Option<SendCounts>,
+}
+
+impl CampaignRow {
+    fn travels(&mut self, change: impl FnOnce(&mut Journey)) {
+        if let Some(journey) = &mut self.journey {
+            change(journey);
+        }
+    }
 }
 
 /// The word of a purpose, also in filters.
@@ -64,10 +94,10 @@ impl RecordView for Campaigns {
     type Event = CampaignEvent;
     type Row = CampaignRow;
 
-    fn fold(row: Option<CampaignRow>, event: &CampaignEvent, _happening: &Happening) -> Option<CampaignRow> {
+    fn fold(row: Option<CampaignRow>, event: &CampaignEvent, happening: &Happening) -> Option<CampaignRow> {
         if let CampaignEvent::Created(created) = event {
             let (name, status) = (created.name.clone(), CampaignStatus::Draft);
-            return Some(CampaignRow { name, status, segment: None, content: None, departure: None });
+            return Some(CampaignRow { name, status, segment: None, content: None, departure: None, journey: None });
         }
         let mut row = row?;
         match event {
@@ -84,6 +114,35 @@ impl RecordView for Campaigns {
             CampaignEvent::Cancelled(_) => {
                 row.status = CampaignStatus::Cancelled;
                 row.departure = None;
+            }
+            CampaignEvent::Launched(launched) => {
+                row.status = CampaignStatus::Sending;
+                row.departure = None;
+                row.journey = Some(Journey {
+                    launched_at: launched.at,
+                    recipients: None,
+                    trouble: None,
+                    finished_at: None,
+                    counts: None,
+                });
+            }
+            CampaignEvent::AudienceFrozen(frozen) => {
+                row.travels(|journey| journey.recipients = Some(frozen.recipients))
+            }
+            CampaignEvent::Paused(paused) => {
+                row.status = CampaignStatus::Paused;
+                row.travels(|journey| journey.trouble.clone_from(&paused.trouble));
+            }
+            CampaignEvent::Resumed(_) => {
+                row.status = CampaignStatus::Sending;
+                row.travels(|journey| journey.trouble = None);
+            }
+            CampaignEvent::Finished(finished) => {
+                row.status = CampaignStatus::Finished;
+                row.travels(|journey| {
+                    journey.finished_at = Some(happening.at);
+                    journey.counts = Some(finished.counts);
+                });
             }
             CampaignEvent::Created(_) => {}
         }
@@ -122,7 +181,8 @@ mod tests {
     use super::*;
     use crate::harness::given;
     use bus_schema::mail::campaign::{
-        AudienceSet, CampaignCancelled, CampaignCreated, CampaignScheduled, CampaignUnscheduled, ContentSet,
+        AudienceFrozen, AudienceSet, CampaignCancelled, CampaignCreated, CampaignFinished, CampaignLaunched,
+        CampaignPaused, CampaignResumed, CampaignScheduled, CampaignUnscheduled, ContentSet,
     };
 
     const AT: Micros = Micros(1_800_000_000_000_000);
@@ -146,6 +206,7 @@ mod tests {
             segment: Some(segment),
             content: Some(content),
             departure: None,
+            journey: None,
         };
         given::<Campaigns>(events.clone()).then_row(row.clone()).await;
         events.push(scheduled());
@@ -159,5 +220,38 @@ mod tests {
         given::<Campaigns>(events.clone()).then_row(row.clone()).await;
         events.extend([scheduled(), CampaignCancelled {}.into()]);
         given::<Campaigns>(events).then_row(CampaignRow { status: CampaignStatus::Cancelled, ..row }).await;
+    }
+
+    #[tokio::test]
+    async fn a_campaign_on_its_way_is_paused_and_finishes() {
+        let mut events = vec![
+            CampaignCreated { name: "Spring sale".into() }.into(),
+            scheduled(),
+            CampaignLaunched { scheduled: AT, at: AT }.into(),
+            AudienceFrozen { chunks: 1, recipients: 3 }.into(),
+            CampaignPaused { trouble: Some("the provider takes nothing".into()) }.into(),
+        ];
+        let paused = given::<Campaigns>(events.clone());
+        let mut journey = Journey {
+            launched_at: AT,
+            recipients: Some(3),
+            trouble: Some("the provider takes nothing".into()),
+            finished_at: None,
+            counts: None,
+        };
+        let mut row = CampaignRow {
+            name: "Spring sale".into(),
+            status: CampaignStatus::Paused,
+            segment: None,
+            content: None,
+            departure: None,
+            journey: Some(journey.clone()),
+        };
+        paused.then_row(row.clone()).await;
+        let counts = SendCounts { accepted: 2, unknown: 1, ..SendCounts::default() };
+        events.extend([CampaignResumed {}.into(), CampaignFinished { counts }.into()]);
+        (journey.trouble, journey.counts, journey.finished_at) = (None, Some(counts), Some(crate::harness::at(6)));
+        (row.status, row.journey) = (CampaignStatus::Finished, Some(journey));
+        given::<Campaigns>(events).then_row(row).await;
     }
 }

@@ -1,3 +1,4 @@
 //! Mail to many: campaigns.
 
 pub mod campaigns;
+pub mod recipients;

@@ -63,6 +63,12 @@ impl SortValue {
 }
 
 impl Cursor {
+    /// Behind a record in a list that is asked for without words and order, and so is in the order of its ids.
+    pub fn behind(collection: impl Into<String>, id: impl Into<String>) -> Self {
+        let shape = Self::shape_of(&Query::new(""));
+        Self { shape, values: Vec::new(), id: id.into(), collection: collection.into() }
+    }
+
     /// Fingerprint of the order a query asks for.
     pub(crate) fn shape_of(query: &Query) -> u32 {
         let mut hash = 0x811c_9dc5_u32;
@@ -136,6 +142,15 @@ mod tests {
 
     use super::*;
     use crate::search::Sort;
+
+    #[test]
+    fn an_id_is_a_place_in_the_order_of_ids_only() {
+        let mut query = Query::new("t");
+        let cursor = Cursor::behind("contacts", "7");
+        assert!(cursor.check(&query).is_ok());
+        query.sort = vec![Sort::ascending("name")];
+        assert!(cursor.check(&query).is_err());
+    }
 
     #[test]
     fn survives_its_text_form_and_refuses_another_order() {

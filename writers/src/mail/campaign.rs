@@ -1,4 +1,5 @@
-//! Campaigns: an audience and a content, both complete before a time is set, both frozen while it is.
+//! Campaigns: an audience and a content, both complete before a time is set, both frozen while it is, and for good once
+//! its time has come. What is sent to whom is decided in its chunks.
 
 mod content;
 
@@ -10,8 +11,9 @@ use crate::{
 use bus_schema::{
     Micros,
     mail::campaign::{
-        AudienceSet, CampaignCancelled, CampaignContent, CampaignCreated, CampaignEvent, CampaignScheduled,
-        CampaignUnscheduled, ContentSet, Segment,
+        AudienceFrozen, AudienceSet, CampaignCancelled, CampaignContent, CampaignCreated, CampaignEvent,
+        CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignScheduled, CampaignUnscheduled,
+        ContentSet, Segment, SendCounts,
     },
 };
 pub use content::{MAX_FILTER, MAX_HTML, MAX_TEXT};
@@ -25,6 +27,27 @@ pub struct Campaign {
     status: CampaignStatus,
     segment: Option<Arc<Segment>>,
     content: Option<Arc<CampaignContent>>,
+    /// Since it was launched.
+    #[serde(default)]
+    launch: Option<Launch>,
+}
+
+/// What is known of a campaign whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// What `$NOW` in the segment's filter means.
+    pub at: Micros,
+    /// Once its audience stands in chunks.
+    pub audience: Option<Audience>,
+    /// Once it is finished.
+    pub counts: Option<SendCounts>,
+}
+
+/// A frozen audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    pub chunks: u32,
+    pub recipients: u64,
 }
 
 /// How far a campaign is.
@@ -37,6 +60,12 @@ pub enum CampaignStatus {
         at: Micros,
         time_zone: String,
     },
+    /// Launched: its audience is being found, or it is being sent.
+    Sending,
+    /// Launched, and nothing is sent for now.
+    Paused,
+    /// Every recipient has an end.
+    Finished,
     Cancelled,
 }
 
@@ -59,7 +88,23 @@ pub enum CampaignCommand {
     },
     /// Makes it a draft again.
     Unschedule,
+    /// It will not go out, or nothing more of it will.
     Cancel,
+    /// Its time has come.
+    Launch,
+    /// Its chunks are planned, all of them.
+    Freeze {
+        audience: Audience,
+    },
+    /// `trouble` says why, when it is not a person who asks.
+    Pause {
+        trouble: Option<String>,
+    },
+    Resume,
+    /// Its chunks are done, all of them.
+    Finish {
+        counts: SendCounts,
+    },
 }
 
 rejections! {
@@ -69,6 +114,12 @@ rejections! {
         Exists: State, "campaign_exists", "", "the campaign exists already";
         Scheduled: State, "campaign_scheduled", "", "the campaign is scheduled and cannot be changed; unschedule it first";
         Cancelled: State, "campaign_cancelled", "", "the campaign was cancelled and cannot be used any more";
+        Launched: State, "campaign_launched", "", "the campaign is on its way and cannot be changed; it can be paused, resumed and cancelled";
+        NotLaunched: State, "campaign_not_launched", "", "the campaign is not on its way, so it cannot be paused or resumed";
+        Finished: State, "campaign_finished", "", "the campaign was sent to everybody it was for";
+        NotDue: State, "campaign_not_due", "", "the campaign is not scheduled, or its time has not come yet";
+        NotFrozen: State, "audience_not_frozen", "", "the campaign's audience is not complete yet";
+        WrongCounts: Invalid, "wrong_counts", "/counts", "the counts do not add up to the campaign's recipients";
         NoAudience: State, "audience_missing", "/segment", "the campaign has no audience yet";
         ContentIncomplete { field: &'static str }: State, "content_incomplete", "/content/{field}", "the campaign cannot go out without {field}";
         TimePast: Invalid, "time_past", "/at", "the time must be in the future";
@@ -109,12 +160,66 @@ impl Campaign {
         self.content.as_deref()
     }
 
+    /// Since it was launched, also when it was cancelled after that.
+    pub fn launch(&self) -> Option<&Launch> {
+        self.launch.as_ref()
+    }
+
     /// Whether audience and content may change.
     fn open(&self) -> Result<(), CampaignRejection> {
         match self.status {
             CampaignStatus::Scheduled { .. } => Err(CampaignRejection::Scheduled),
+            _ => self.grounded(),
+        }
+    }
+
+    /// Refuses what cannot be done any more once it is launched.
+    fn grounded(&self) -> Result<(), CampaignRejection> {
+        match self.status {
+            CampaignStatus::Sending | CampaignStatus::Paused => Err(CampaignRejection::Launched),
+            CampaignStatus::Finished => Err(CampaignRejection::Finished),
             _ => Ok(()),
         }
+    }
+
+    fn launch_now(&self, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+        match self.status {
+            CampaignStatus::Scheduled { at, .. } if at <= now => {
+                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now }))
+            }
+            CampaignStatus::Sending | CampaignStatus::Paused | CampaignStatus::Finished => Ok(Decision::nothing()),
+            _ => Err(CampaignRejection::NotDue),
+        }
+    }
+
+    /// Since it is on its way: the audience it is sent to, once that is known.
+    fn under_way(&self) -> Result<Option<Audience>, CampaignRejection> {
+        let launched =
+            matches!(self.status, CampaignStatus::Sending | CampaignStatus::Paused | CampaignStatus::Finished);
+        let launch = self.launch.as_ref().filter(|_| launched).ok_or(CampaignRejection::NotLaunched)?;
+        Ok(launch.audience)
+    }
+
+    fn freeze(&self, audience: Audience) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+        match self.under_way()? {
+            None => {
+                let Audience { chunks, recipients } = audience;
+                Ok(Decision::event(AudienceFrozen { chunks, recipients }))
+            }
+            Some(frozen) if frozen == audience => Ok(Decision::nothing()),
+            Some(_) => Err(CampaignRejection::Launched),
+        }
+    }
+
+    fn finish(&self, counts: SendCounts) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+        let audience = self.under_way()?.ok_or(CampaignRejection::NotFrozen)?;
+        if self.status == CampaignStatus::Finished {
+            return Ok(Decision::nothing());
+        }
+        if counts.total() != audience.recipients {
+            return Err(CampaignRejection::WrongCounts);
+        }
+        Ok(Decision::event(CampaignFinished { counts }))
     }
 
     fn schedule(&self, at: Micros, zone: &str, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
@@ -168,12 +273,37 @@ impl Decider for Campaign {
                 }
                 Ok(Decision::event(ContentSet { content }))
             }
-            CampaignCommand::Schedule { at, time_zone } => self.schedule(*at, time_zone, ctx.now),
-            CampaignCommand::Unschedule => match self.status {
-                CampaignStatus::Scheduled { .. } => Ok(Decision::event(CampaignUnscheduled {})),
-                _ => Ok(Decision::nothing()),
-            },
+            CampaignCommand::Schedule { at, time_zone } => {
+                self.grounded()?;
+                self.schedule(*at, time_zone, ctx.now)
+            }
+            CampaignCommand::Unschedule => {
+                self.grounded()?;
+                match self.status {
+                    CampaignStatus::Scheduled { .. } => Ok(Decision::event(CampaignUnscheduled {})),
+                    _ => Ok(Decision::nothing()),
+                }
+            }
+            CampaignCommand::Cancel if self.status == CampaignStatus::Finished => Err(R::Finished),
             CampaignCommand::Cancel => Ok(Decision::event(CampaignCancelled {})),
+            CampaignCommand::Launch => self.launch_now(ctx.now),
+            CampaignCommand::Freeze { audience } => self.freeze(*audience),
+            CampaignCommand::Pause { trouble } => match self.status {
+                CampaignStatus::Sending => {
+                    let trouble = trouble.as_ref().map(|trouble| trouble.chars().take(500).collect());
+                    Ok(Decision::event(CampaignPaused { trouble }))
+                }
+                CampaignStatus::Paused => Ok(Decision::nothing()),
+                CampaignStatus::Finished => Err(R::Finished),
+                _ => Err(R::NotLaunched),
+            },
+            CampaignCommand::Resume => match self.status {
+                CampaignStatus::Paused => Ok(Decision::event(CampaignResumed {})),
+                CampaignStatus::Sending => Ok(Decision::nothing()),
+                CampaignStatus::Finished => Err(R::Finished),
+                _ => Err(R::NotLaunched),
+            },
+            CampaignCommand::Finish { counts } => self.finish(*counts),
         }
     }
 
@@ -191,6 +321,24 @@ impl Decider for Campaign {
             }
             CampaignEvent::Unscheduled(_) => self.status = CampaignStatus::Draft,
             CampaignEvent::Cancelled(_) => self.status = CampaignStatus::Cancelled,
+            CampaignEvent::Launched(launched) => {
+                self.launch = Some(Launch { at: launched.at, audience: None, counts: None });
+                self.status = CampaignStatus::Sending;
+            }
+            CampaignEvent::AudienceFrozen(frozen) => {
+                let AudienceFrozen { chunks, recipients } = *frozen;
+                if let Some(launch) = &mut self.launch {
+                    launch.audience = Some(Audience { chunks, recipients });
+                }
+            }
+            CampaignEvent::Paused(_) => self.status = CampaignStatus::Paused,
+            CampaignEvent::Resumed(_) => self.status = CampaignStatus::Sending,
+            CampaignEvent::Finished(finished) => {
+                if let Some(launch) = &mut self.launch {
+                    launch.counts = Some(finished.counts);
+                }
+                self.status = CampaignStatus::Finished;
+            }
         }
     }
 

@@ -1,3 +1,5 @@
 //! Mail to many.
 
 pub mod campaign;
+pub mod chunk;
+pub mod unsubscribe;

@@ -141,6 +141,86 @@ fn a_cancelled_campaign_is_over() {
     over().when(CampaignCommand::Unschedule).then_rejected(CampaignRejection::Cancelled);
 }
 
+fn launched() -> Vec<CampaignEvent> {
+    let at = NOW.plus_seconds(-5);
+    with(with(complete(), scheduled(at)), CampaignLaunched { scheduled: at, at: NOW })
+}
+
+fn frozen() -> Vec<CampaignEvent> {
+    with(launched(), AudienceFrozen { chunks: 2, recipients: 600 })
+}
+
+fn counts(unknown: u64) -> SendCounts {
+    SendCounts { accepted: 600 - unknown, unknown, ..SendCounts::default() }
+}
+
+#[test]
+fn a_campaign_is_launched_when_its_time_has_come() {
+    let (past, soon) = (NOW.plus_seconds(-5), NOW.plus_seconds(1));
+    let launched_now = CampaignLaunched { scheduled: past, at: NOW };
+    given::<Campaign>(with(complete(), scheduled(past))).when(CampaignCommand::Launch).then([launched_now.into()]);
+    let early = given::<Campaign>(with(complete(), scheduled(soon)));
+    early.when(CampaignCommand::Launch).then_rejected(CampaignRejection::NotDue);
+    given::<Campaign>(complete()).when(CampaignCommand::Launch).then_rejected(CampaignRejection::NotDue);
+    given::<Campaign>(launched()).when(CampaignCommand::Launch).then([]);
+}
+
+#[test]
+fn a_launched_campaign_is_frozen_for_good() {
+    for events in [launched(), with(launched(), CampaignPaused { trouble: None })] {
+        for command in [
+            CampaignCommand::SetContent { content: content() },
+            CampaignCommand::SetAudience { segment: segment() },
+            schedule(NOW.plus_seconds(HOUR)),
+            CampaignCommand::Unschedule,
+        ] {
+            given::<Campaign>(events.clone()).when(command).then_rejected(CampaignRejection::Launched);
+        }
+    }
+    let audience = |recipients| CampaignCommand::Freeze { audience: Audience { chunks: 2, recipients } };
+    given::<Campaign>(launched()).when(audience(600)).then([AudienceFrozen { chunks: 2, recipients: 600 }.into()]);
+    given::<Campaign>(frozen()).when(audience(600)).then([]);
+    given::<Campaign>(frozen()).when(audience(601)).then_rejected(CampaignRejection::Launched);
+    given::<Campaign>(complete()).when(audience(600)).then_rejected(CampaignRejection::NotLaunched);
+}
+
+#[test]
+fn what_is_on_its_way_is_paused_resumed_and_cancelled() {
+    let paused = |trouble: Option<&str>| CampaignPaused { trouble: trouble.map(str::to_owned) };
+    let pause = |trouble: Option<&str>| CampaignCommand::Pause { trouble: trouble.map(str::to_owned) };
+    given::<Campaign>(frozen()).when(pause(Some("no"))).then([paused(Some("no")).into()]);
+    let resting = || given::<Campaign>(with(frozen(), paused(None)));
+    resting().when(pause(None)).then([]);
+    resting().when(CampaignCommand::Resume).then([CampaignResumed {}.into()]);
+    resting().when(CampaignCommand::Cancel).then([CampaignCancelled {}.into()]);
+    given::<Campaign>(frozen()).when(CampaignCommand::Resume).then([]);
+    given::<Campaign>(frozen()).when(CampaignCommand::Cancel).then([CampaignCancelled {}.into()]);
+    for command in [pause(None), CampaignCommand::Resume] {
+        given::<Campaign>(complete()).when(command).then_rejected(CampaignRejection::NotLaunched);
+    }
+}
+
+#[test]
+fn a_campaign_is_finished_when_everybody_has_an_end() {
+    let finish = |counts| CampaignCommand::Finish { counts };
+    let finished = CampaignFinished { counts: counts(2) };
+    given::<Campaign>(frozen()).when(finish(counts(2))).then([finished.clone().into()]);
+    given::<Campaign>(launched()).when(finish(counts(0))).then_rejected(CampaignRejection::NotFrozen);
+    let short = SendCounts { accepted: 599, ..SendCounts::default() };
+    given::<Campaign>(frozen()).when(finish(short)).then_rejected(CampaignRejection::WrongCounts);
+    let over = || given::<Campaign>(with(frozen(), finished.clone()));
+    over().when(finish(counts(2))).then([]);
+    over().when(CampaignCommand::Launch).then([]);
+    for command in [
+        CampaignCommand::Cancel,
+        CampaignCommand::Resume,
+        CampaignCommand::Unschedule,
+        schedule(NOW.plus_seconds(HOUR)),
+    ] {
+        over().when(command).then_rejected(CampaignRejection::Finished);
+    }
+}
+
 #[tokio::test]
 async fn content_and_schedule_meet_in_the_log_in_one_order() {
     let (keys, tenant) = (KeyDirectory::in_memory(), TenantId::try_new("demo").unwrap());

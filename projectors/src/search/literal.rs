@@ -1,5 +1,6 @@
-//! Values in filters: text or JSON turned into the type of the field, with `$NOW`, `$NOW(-7 days)` and `$CURRENT_USER`.
+//! Values in filters and segments: text or JSON turned into the type of the field, with `$NOW`, `$NOW(-7 days)` and `$CURRENT_USER`.
 
+use super::FieldValue;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -41,16 +42,6 @@ impl FieldType {
     }
 }
 
-/// A value of a filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    Str(String),
-    I64(i64),
-    Bool(bool),
-    /// Microseconds since 1970, UTC.
-    Time(i64),
-}
-
 /// What the variables in a filter stand for.
 #[derive(Debug, Clone, Copy)]
 pub struct Variables<'a> {
@@ -70,10 +61,10 @@ pub enum Written<'a> {
 }
 
 /// Reads a value as the type of its field. `None`: it is not one.
-pub fn read(written: Written<'_>, kind: FieldType, variables: &Variables<'_>) -> Option<Value> {
+pub fn read(written: Written<'_>, kind: FieldType, variables: &Variables<'_>) -> Option<FieldValue> {
     let text = match (written, kind) {
-        (Written::Json(Json::Bool(value)), FieldType::Bool) => return Some(Value::Bool(*value)),
-        (Written::Json(Json::Number(number)), FieldType::Integer) => return number.as_i64().map(Value::I64),
+        (Written::Json(Json::Bool(value)), FieldType::Bool) => return Some(FieldValue::Bool(*value)),
+        (Written::Json(Json::Number(number)), FieldType::Integer) => return number.as_i64().map(FieldValue::I64),
         (Written::Json(_), FieldType::Bool | FieldType::Integer) => return None,
         (Written::Json(Json::String(text)), _) => text,
         (Written::Json(_), _) => return None,
@@ -83,16 +74,16 @@ pub fn read(written: Written<'_>, kind: FieldType, variables: &Variables<'_>) ->
         return None;
     }
     match kind {
-        FieldType::Text => Some(Value::Str(text.to_owned())),
+        FieldType::Text => Some(FieldValue::Str(text.to_owned())),
         FieldType::Keyword | FieldType::Id if text == "$CURRENT_USER" => {
-            variables.current_user.map(|user| Value::Str(user.to_owned()))
+            variables.current_user.map(|user| FieldValue::Str(user.to_owned()))
         }
-        FieldType::Keyword => Some(Value::Str(text.to_owned())),
-        FieldType::Id => Uuid::try_parse(text).ok().map(|id| Value::Str(id.to_string())),
-        FieldType::Choice(words) => words.contains(&text).then(|| Value::Str(text.to_owned())),
-        FieldType::Integer => text.parse().ok().map(Value::I64),
-        FieldType::Bool => text.parse().ok().map(Value::Bool),
-        FieldType::Time => time(text, variables.now).map(Value::Time),
+        FieldType::Keyword => Some(FieldValue::Str(text.to_owned())),
+        FieldType::Id => Uuid::try_parse(text).ok().map(|id| FieldValue::Str(id.to_string())),
+        FieldType::Choice(words) => words.contains(&text).then(|| FieldValue::Str(text.to_owned())),
+        FieldType::Integer => text.parse().ok().map(FieldValue::I64),
+        FieldType::Bool => text.parse().ok().map(FieldValue::Bool),
+        FieldType::Time => time(text, variables.now).map(FieldValue::Time),
     }
 }
 
@@ -146,12 +137,12 @@ mod tests {
         Variables { now: NOW.parse::<Timestamp>().unwrap().as_microsecond(), current_user: Some("u1") }
     }
 
-    fn text(text: &str, kind: FieldType) -> Option<Value> {
+    fn text(text: &str, kind: FieldType) -> Option<FieldValue> {
         read(Written::Text(text), kind, &variables())
     }
 
-    fn at(moment: &str) -> Option<Value> {
-        Some(Value::Time(moment.parse::<Timestamp>().unwrap().as_microsecond()))
+    fn at(moment: &str) -> Option<FieldValue> {
+        Some(FieldValue::Time(moment.parse::<Timestamp>().unwrap().as_microsecond()))
     }
 
     #[test]
@@ -188,23 +179,23 @@ mod tests {
 
     #[test]
     fn texts_are_read_by_the_type_of_the_field() {
-        assert_eq!(text("-5", FieldType::Integer), Some(Value::I64(-5)));
+        assert_eq!(text("-5", FieldType::Integer), Some(FieldValue::I64(-5)));
         assert_eq!(text("5.0", FieldType::Integer), None);
-        assert_eq!(text("true", FieldType::Bool), Some(Value::Bool(true)));
+        assert_eq!(text("true", FieldType::Bool), Some(FieldValue::Bool(true)));
         assert_eq!(text("yes", FieldType::Bool), None);
-        assert_eq!(text("open", FieldType::Choice(&["open"])), Some(Value::Str("open".into())));
+        assert_eq!(text("open", FieldType::Choice(&["open"])), Some(FieldValue::Str("open".into())));
         assert_eq!(text("shut", FieldType::Choice(&["open"])), None);
-        assert_eq!(text("$CURRENT_USER", FieldType::Keyword), Some(Value::Str("u1".into())));
-        assert_eq!(text("$CURRENT_USER", FieldType::Text), Some(Value::Str("$CURRENT_USER".into())));
+        assert_eq!(text("$CURRENT_USER", FieldType::Keyword), Some(FieldValue::Str("u1".into())));
+        assert_eq!(text("$CURRENT_USER", FieldType::Text), Some(FieldValue::Str("$CURRENT_USER".into())));
         let id = "0195F6C2-3B92-70C4-8F5A-000000000001";
-        assert_eq!(text(id, FieldType::Id), Some(Value::Str(id.to_lowercase())));
+        assert_eq!(text(id, FieldType::Id), Some(FieldValue::Str(id.to_lowercase())));
         assert_eq!(text(&"x".repeat(MAX_TEXT + 1), FieldType::Text), None);
     }
 
     #[test]
     fn json_values_must_have_the_right_type() {
         let json = |value: Json, kind| read(Written::Json(&value), kind, &variables());
-        assert_eq!(json(json!(5), FieldType::Integer), Some(Value::I64(5)));
+        assert_eq!(json(json!(5), FieldType::Integer), Some(FieldValue::I64(5)));
         assert_eq!(json(json!("5"), FieldType::Integer), None);
         assert_eq!(json(json!(5.5), FieldType::Integer), None);
         assert_eq!(json(json!("true"), FieldType::Bool), None);

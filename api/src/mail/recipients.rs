@@ -1,0 +1,167 @@
+//! `/v1/campaigns/{id}/recipients`: what became of each, and how many had each end.
+
+use crate::{
+    app::App,
+    caller::Caller,
+    http::{
+        codes::field,
+        extract::{Path, Query},
+        problem::{FieldError, Problem, ProblemDocument},
+        token::Consistency,
+    },
+};
+use axum::{Json, extract::State};
+use projectors::{
+    RecordView,
+    mail::{
+        campaigns::{CampaignStatus, Campaigns},
+        recipients::{Counts, RECIPIENTS, Recipient, SendState},
+    },
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+const READ: &str = "mail.campaign:read";
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(recipients)).routes(routes!(progress))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RecipientsQuery {
+    /// One of planned, attempting, accepted, rejected, deferred, unknown and skipped; all when absent.
+    state: Option<String>,
+    /// 1 to 200, 50 when absent.
+    limit: Option<usize>,
+    /// The `next` of the previous page.
+    after: Option<String>,
+    #[serde(rename = "wait_ms")]
+    #[param(ignore)]
+    _wait_ms: Option<u64>,
+}
+
+/// A page of a campaign's recipients, in the order of their ids. With `state` a page may have few or none, and `next` all
+/// the same.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CampaignRecipients {
+    pub items: Vec<CampaignRecipient>,
+    /// Pass as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What became of one recipient.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CampaignRecipient {
+    pub contact: Uuid,
+    /// `accepted`: the provider took it. `unknown`: it may have, and nobody can tell, so it is not sent again.
+    #[schema(example = "accepted")]
+    pub state: &'static str,
+    /// Since when, RFC 3339.
+    pub at: String,
+    /// A stage and a code of the provider, or why nothing was sent.
+    #[schema(example = "rcpt 550 5.1.1")]
+    pub cause: Option<String>,
+    /// What the provider calls the mail.
+    pub provider_id: Option<String>,
+}
+
+impl From<Recipient> for CampaignRecipient {
+    fn from(recipient: Recipient) -> Self {
+        let Recipient { contact, state, at, cause, provider_id } = recipient;
+        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id }
+    }
+}
+
+/// Who gets a campaign and what became of each. Needs `mail.campaign:read`.
+#[utoipa::path(get, path = "/v1/campaigns/{id}/recipients", tag = "campaigns", params(("id" = Uuid, Path), RecipientsQuery),
+    responses((status = 200, body = CampaignRecipients), (status = 400, body = ProblemDocument),
+    (status = 404, body = ProblemDocument)))]
+async fn recipients(
+    State(app): State<App>,
+    caller: Caller,
+    consistency: Consistency,
+    Path(id): Path<Uuid>,
+    Query(query): Query<RecipientsQuery>,
+) -> Result<Json<CampaignRecipients>, Problem> {
+    caller.allow(READ)?;
+    app.settle(Campaigns::NAME, &consistency).await?;
+    app.settle(RECIPIENTS, &consistency).await?;
+    let state = query.state.as_deref().map(state_of).transpose()?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let after = query.after.as_deref().map(str::parse).transpose()?;
+    let page = app.views.recipients(&caller.tenant, id, state, after, limit).await?;
+    if page.recipients.is_empty() {
+        status_of(&app, &caller, id).await?;
+    }
+    let items = page.recipients.into_iter().map(CampaignRecipient::from).collect();
+    Ok(Json(CampaignRecipients { items, next: page.next.map(|next| next.to_string()) }))
+}
+
+fn state_of(name: &str) -> Result<SendState, Problem> {
+    SendState::from_name(name).ok_or_else(|| {
+        let error = FieldError::new("state", field::INVALID_VALUE, "there is no such state");
+        Problem::parameters(vec![error.allowing(SendState::ALL.map(SendState::as_str))])
+    })
+}
+
+async fn status_of(app: &App, caller: &Caller, id: Uuid) -> Result<CampaignStatus, Problem> {
+    let record = app.views.record::<Campaigns>(&caller.tenant, id).await?;
+    Ok(record.ok_or_else(|| Problem::not_found("campaign"))?.row.status)
+}
+
+/// How far a campaign is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CampaignProgress {
+    #[schema(example = "sending")]
+    pub status: &'static str,
+    /// Recipients by state. Planned ones grow in number while the audience is still being found.
+    pub counts: RecipientCounts,
+    /// Why it does not go out although its time may have come; null when nothing stands in its way.
+    pub obstacle: Option<String>,
+}
+
+/// Recipients by state.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct RecipientCounts {
+    pub planned: u64,
+    pub attempting: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+    pub deferred: u64,
+    pub unknown: u64,
+    pub skipped: u64,
+}
+
+impl From<Counts> for RecipientCounts {
+    fn from(counts: Counts) -> Self {
+        let Counts { planned, attempting, accepted, rejected, deferred, unknown, skipped, .. } = counts;
+        Self { planned, attempting, accepted, rejected, deferred, unknown, skipped }
+    }
+}
+
+/// How many recipients of a campaign are in each state now. They change with every mail, so they are no part of the campaign
+/// itself, whose `ETag` is its revision. Needs `mail.campaign:read`.
+#[utoipa::path(get, path = "/v1/campaigns/{id}/progress", tag = "campaigns", params(("id" = Uuid, Path)),
+    responses((status = 200, body = CampaignProgress), (status = 404, body = ProblemDocument)))]
+async fn progress(
+    State(app): State<App>,
+    caller: Caller,
+    consistency: Consistency,
+    Path(id): Path<Uuid>,
+) -> Result<Json<CampaignProgress>, Problem> {
+    caller.allow(READ)?;
+    app.settle(Campaigns::NAME, &consistency).await?;
+    app.settle(RECIPIENTS, &consistency).await?;
+    let status = status_of(&app, &caller, id).await?;
+    let counts = app.views.recipient_counts(&caller.tenant, id).await?;
+    let waits = matches!(status, CampaignStatus::Scheduled | CampaignStatus::Sending);
+    let obstacle = app.mail_obstacle.clone().filter(|_| waits);
+    Ok(Json(CampaignProgress { status: status.as_str(), counts: counts.unwrap_or_default().into(), obstacle }))
+}

@@ -1,0 +1,92 @@
+//! A campaign to our own sink: the provider's settings, an audience, and what the platform says became of it.
+
+use super::{Client, eventually};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use uuid::Uuid;
+
+/// The settings of a platform whose provider is a sink.
+pub(crate) fn outlet(sink: SocketAddr, connections: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("MILLRACE_MAIL_HOST", sink.ip().to_string()),
+        ("MILLRACE_MAIL_PORT", sink.port().to_string()),
+        ("MILLRACE_MAIL_SECURITY", "plain-loopback".into()),
+        ("MILLRACE_MAIL_FROM_DOMAIN", "garden.example".into()),
+        ("MILLRACE_MAIL_CONNECTIONS", connections.to_string()),
+        ("MILLRACE_PUBLIC_URL", "https://garden.example".into()),
+    ]
+}
+
+/// Makes contacts with a tag who consent to marketing; gives their addresses by id.
+pub(crate) async fn audience(client: &Client, tag: &str, count: usize) -> BTreeMap<Uuid, String> {
+    let one = async |number: usize| {
+        let email = format!("{tag}-{number}@x.example");
+        let body = json!({"email": email, "first_name": format!("No{number}"), "tags": [tag]});
+        let id = loop {
+            let answer = client.post("/v1/contacts", &body).send().await;
+            if answer.status != 429 {
+                break answer.expect(201).id();
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        consent(client, id).await;
+        (id, email)
+    };
+    stream::iter(0..count).map(one).buffer_unordered(32).collect().await
+}
+
+pub(crate) async fn consent(client: &Client, contact: Uuid) {
+    let path = format!("/v1/contacts/{contact}/consents/marketing");
+    loop {
+        let answer = client.put(&path, &json!({"source": "a form", "text_version": "1"})).send().await;
+        if answer.status != 429 {
+            answer.expect(200);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A campaign to everybody with the tag that goes out in a second.
+pub(crate) async fn launch(client: &Client, tag: &str, html: &str) -> Uuid {
+    let campaign = client.make("/v1/campaigns", &json!({"name": tag})).await;
+    let path = format!("/v1/campaigns/{campaign}");
+    let segment = json!({"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"});
+    client.put(&format!("{path}/audience"), &json!({"segment": segment})).send().await.expect(200);
+    let content = json!({"subject": "Hello {{ first_name | default('you') }}", "from_name": "Garden",
+        "from_email": "news@garden.example", "html": html});
+    client.put(&format!("{path}/content"), &content).send().await.expect(200);
+    let at = bus_schema::time::Clock::System.now().plus_seconds(1).to_string();
+    client.post(&format!("{path}/schedule"), &json!({"at": at, "time_zone": "UTC"})).send().await.expect(200);
+    campaign
+}
+
+/// Waits until it is finished; gives it.
+pub(crate) async fn finished(client: &Client, campaign: Uuid, seconds: u64) -> Value {
+    let path = format!("/v1/campaigns/{campaign}");
+    let status = async || client.get(&path).send().await.json()["status"].as_str().unwrap_or_default().to_owned();
+    eventually("the campaign is finished", seconds, async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let status = status().await;
+        assert!(status != "paused", "{}", client.get(&path).send().await.text());
+        status == "finished"
+    })
+    .await;
+    eventually("every recipient has an end", 30, async || {
+        let counts = client.get(&format!("{path}/progress")).send().await.json()["counts"].clone();
+        counts["planned"] == 0 && counts["attempting"] == 0
+    })
+    .await;
+    client.get(&path).send().await.expect(200).json()
+}
+
+/// Every recipient's state and cause.
+pub(crate) async fn states(client: &Client, campaign: Uuid) -> BTreeMap<Uuid, (String, String)> {
+    let items = client.all(&format!("/v1/campaigns/{campaign}/recipients")).await;
+    let read = |item: &Value| {
+        let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
+        (text("contact").parse().expect("an id"), (text("state"), text("cause")))
+    };
+    items.iter().map(read).collect()
+}

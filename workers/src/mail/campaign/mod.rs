@@ -1,0 +1,179 @@
+//! Campaigns are sent: each recipient gets the mail at most once, or is listed as unknown.
+//!
+//! The worker follows the events of campaigns. One whose time has come is launched; the [`launcher`] freezes its audience
+//! into chunks; the [`sender`] claims chunks and sends them in windows; when every chunk is done it is finished. Every step
+//! can be cut off anywhere and is taken up again by the next start, here or in another process:
+//!
+//! - The chunk's subject is the fence (see `writers::mail::chunk`): a window is recorded before its first mail leaves.
+//! - The [`journal`] of this worker has a line before each mail is handed over and one after its answer, so that after a
+//!   kill only the mails between the two are unknown. Without it, for another worker, the whole open window is.
+//! - Consent is asked for again right before each window, and again before a mail that waited.
+//!
+//! Without a provider nothing is launched, and campaigns stay scheduled. Sources: spec/EMAIL.md 5.1 to 5.4.
+
+mod audience;
+mod book;
+mod fate;
+pub mod journal;
+mod launcher;
+pub mod merge;
+mod outlet;
+mod prepare;
+mod recovery;
+mod sender;
+mod stack;
+mod window;
+
+pub use outlet::{Outlet, OutletError};
+
+use crate::{
+    log_reader::{Batch, LogReader},
+    worker::{Stop, Worker},
+};
+use book::{Book, Errand};
+use bus_schema::{TenantId, bus::Bus, catalog::Catalogued, mail::campaign::CampaignEvent};
+use journal::Journal;
+use projectors::{Views, search_lane::Search};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
+use uuid::Uuid;
+use writers::{Meta, Rejected, WriteError, Writer};
+
+/// How often it is looked for campaigns whose time has come.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a campaign rests after something failed that may pass.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why campaigns stay scheduled while there is no [`Outlet`]; for people.
+pub const NO_OUTLET: &str =
+    "no mail provider is configured: start the platform with --mail-host and --mail-from-domain";
+
+/// What campaigns are sent with.
+#[derive(Clone)]
+pub struct CampaignParts {
+    pub bus: Bus,
+    pub writer: Writer,
+    /// Of contacts, asked for consent.
+    pub views: Views,
+    /// Finds the audience.
+    pub search: Search,
+    /// `None`: nothing is launched.
+    pub outlet: Option<Outlet>,
+    /// This worker's own; it makes it the worker it is.
+    pub journal: Journal,
+}
+
+/// One campaign.
+type Key = (TenantId, Uuid);
+
+/// Starts sending the campaigns of the parts' cell.
+pub fn start(parts: CampaignParts) -> Worker {
+    Worker::start("campaigns", |stop| Campaigns::new(parts).run(stop))
+}
+
+struct Campaigns {
+    parts: Arc<CampaignParts>,
+    book: Book,
+    running: JoinSet<Result<Rest, JobError>>,
+    keys: HashMap<tokio::task::Id, Key>,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// There is nothing to do for this campaign until one of its events says so.
+    Done,
+    /// Something is left, to be looked at then.
+    After(Duration),
+}
+
+impl Campaigns {
+    fn new(parts: CampaignParts) -> Self {
+        Self { parts: Arc::new(parts), book: Book::default(), running: JoinSet::new(), keys: HashMap::new() }
+    }
+
+    async fn run(mut self, mut stop: Stop) {
+        // What this worker knows of its last life comes first: nobody else knows it.
+        tokio::select! {
+            () = recovery::replay(&self.parts) => {}
+            () = stop.asked() => return,
+        }
+        let aggregate = (CampaignEvent::CONTEXT, CampaignEvent::AGGREGATE);
+        let mut reader = LogReader::new(self.parts.bus.clone(), &[aggregate], 1);
+        let mut more = true;
+        while !stop.is_asked() {
+            tokio::select! {
+                Batch { events, more: left, .. } = reader.next(PATIENCE) => {
+                    events.iter().for_each(|event| self.book.note(event));
+                    more = left;
+                }
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                () = stop.asked() => break,
+            }
+            let now = self.parts.writer.clock().now();
+            // What an old event asks for may be done long since: the newest one counts.
+            while !more && let Some((key, errand)) = self.book.next(now, Instant::now()) {
+                if errand == Errand::Launch && self.parts.outlet.is_none() {
+                    self.book.rest(&key, Some(Instant::now() + RETRY));
+                    continue;
+                }
+                let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.clone(), key.clone());
+                let task = self.running.spawn(async move { sender::run(&parts, &tenant, id, &job_stop).await });
+                self.keys.insert(task.id(), key);
+            }
+        }
+        // The jobs know of it too: they send what they have begun to and record it.
+        while self.running.join_next().await.is_some() {}
+    }
+
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<Rest, JobError>), tokio::task::JoinError>) {
+        let (task, rest) = match ended {
+            Ok((task, Ok(rest))) => (task, Ok(rest)),
+            Ok((task, Err(error))) => (task, Err(error.to_string())),
+            Err(error) => (error.id(), Err(format!("it ended in a panic: {error}"))),
+        };
+        let Some(key) = self.keys.remove(&task) else { return };
+        let again = match rest {
+            Ok(Rest::Done) => None,
+            Ok(Rest::After(after)) => Some(Instant::now() + after),
+            Err(why) => {
+                tracing::error!(tenant = %key.0, campaign = %key.1, %why, "sending was interrupted and is tried again");
+                Some(Instant::now() + RETRY)
+            }
+        };
+        self.book.rest(&key, again);
+    }
+}
+
+/// A command of this worker. Those that are done twice change nothing get a random id.
+fn meta(campaign: Uuid, command: bus_schema::CommandId) -> Meta {
+    Meta { correlation: campaign, ..Meta::system("campaigns", command) }
+}
+
+/// Why a job ended early. It is run again later and goes on from what is recorded.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    #[error("its journal: {0}")]
+    Journal(#[from] io::Error),
+    #[error("its audience cannot be found: {0}")]
+    Search(#[from] projectors::search::SearchError),
+    #[error("the contacts are not known yet: {0}")]
+    View(#[from] projectors::ViewError),
+    #[error("the keys of its contacts: {0}")]
+    Keys(#[from] bus_schema::keys::KeyError),
+    #[error("the end of the log: {0}")]
+    Stream(#[from] bus_schema::bus::StreamError),
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl JobError {
+    fn rejected(&self) -> Option<&Rejected> {
+        match self {
+            Self::Write(WriteError::Rejected(rejected)) => Some(rejected),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The way out: the provider campaigns are handed to, and what their mails say of the sender.
+
+use crate::{
+    mail::{Composer, Domain, Limits, dkim},
+    smtp::{Pool, SmtpOptions},
+};
+use std::sync::Arc;
+
+/// Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    pub(super) pool: Pool,
+    pub(super) composer: Composer,
+    /// Senders are at it or below it.
+    pub(super) from: Domain,
+    public: Arc<str>,
+    pub(super) connections: usize,
+}
+
+impl Outlet {
+    /// `connections` to the provider at most. Senders' addresses are in `from`, bounces come back to `bounce`, and receivers
+    /// reach this platform at `public` (an HTTPS address, as they type it).
+    pub fn try_new(
+        options: SmtpOptions,
+        connections: usize,
+        from: Domain,
+        bounce: Domain,
+        signer: Option<Arc<dkim::Signer>>,
+        public: &str,
+    ) -> Result<Self, OutletError> {
+        let public = public.trim_end_matches('/');
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"<>\"'\\&?#".contains(&byte);
+        let host = public.strip_prefix("https://").unwrap_or_default();
+        if host.is_empty() || host.starts_with('/') || public.len() > 300 || !public.bytes().all(plain) {
+            return Err(OutletError::Public);
+        }
+        if !(1..=1_000).contains(&connections) {
+            return Err(OutletError::Connections);
+        }
+        let pool = Pool::new(options, connections);
+        let composer = Composer::new(bounce, Limits::default(), signer);
+        Ok(Self { pool, composer, from, public: public.into(), connections })
+    }
+
+    /// Whether a sender's domain is this outlet's, or below it.
+    pub(super) fn sends_for(&self, domain: &Domain) -> bool {
+        let rest = domain.as_str().strip_suffix(self.from.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    /// Where a receiver leaves.
+    pub(super) fn unsubscribe(&self, token: &str) -> String {
+        format!("{}/v1/unsubscribe/{token}", self.public)
+    }
+}
+
+/// What does not make an outlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutletError {
+    #[error("receivers need an address to unsubscribe at: give --public-url, as https://news.example.com")]
+    Public,
+    #[error("connections to the mail provider are 1 to 1,000")]
+    Connections,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::{Roots, Security};
+
+    #[test]
+    fn an_outlet_has_a_public_address_and_a_domain() {
+        let domain = Domain::try_new("shop.example").unwrap();
+        let outlet = |public: &str| {
+            let (security, roots) = (Security::PlainForLoopbackOnly, Roots::none().unwrap());
+            let options = SmtpOptions::new("127.0.0.1", 25, security, domain.clone(), roots);
+            Outlet::try_new(options, 2, domain.clone(), domain.clone(), None, public)
+        };
+        let good = outlet("https://news.shop.example/").unwrap();
+        assert_eq!(good.unsubscribe("abc"), "https://news.shop.example/v1/unsubscribe/abc");
+        for (name, expected) in [("shop.example", true), ("news.shop.example", true), ("myshop.example", false)] {
+            assert_eq!(good.sends_for(&Domain::try_new(name).unwrap()), expected, "{name}");
+        }
+        for bad in ["", "http://a.example", "https://", "https:///x", "https://a.example/\"x", "https://a.example/?b"] {
+            assert_eq!(outlet(bad).unwrap_err(), OutletError::Public, "{bad}");
+        }
+    }
+}

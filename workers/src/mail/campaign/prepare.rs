@@ -1,0 +1,178 @@
+//! A campaign made ready, and each receiver's mail out of it.
+
+use super::{
+    Outlet,
+    merge::{MergeError, Words},
+};
+use crate::mail::{
+    Class, Composed, Domain, FeedbackId, HeaderText, IntentKey, Letter, ListId, MailAddress, Mailbox, Purpose, Token,
+    Unsubscribe,
+};
+use bus_schema::{
+    Micros, TenantId, codec,
+    crm::contact::ContactDetails,
+    keys::TenantKey,
+    mail::campaign::{CampaignContent, ConsentPurpose},
+};
+use sha2::{Digest, Sha256};
+use std::{fmt::Write, sync::Arc};
+use uuid::Uuid;
+use writers::mail::unsubscribe::Leaver;
+
+/// What names the platform in the Feedback-ID.
+const SENDER: &str = "millrace";
+/// The label of the list of a tenant's marketing mail.
+const LIST: &str = "news";
+
+/// What all mails of a campaign share. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Prepared(Arc<Shared>);
+
+struct Shared {
+    outlet: Outlet,
+    tenant: TenantId,
+    key: Arc<TenantKey>,
+    intents: IntentKey,
+    campaign: Uuid,
+    purpose: ConsentPurpose,
+    words: Words,
+    from: Mailbox,
+    list: ListId,
+    feedback: Option<FeedbackId>,
+    hash: String,
+}
+
+/// Why a campaign cannot be sent as it is; a sentence for its author.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("its words cannot be used: {0}")]
+    Words(#[from] MergeError),
+    #[error("its sender cannot be used: {0}")]
+    Sender(String),
+    #[error("its sender is at {sender}, and this platform sends for {outlet} only")]
+    Domain { sender: Domain, outlet: Domain },
+}
+
+/// SHA-256 of what a campaign says, in hexadecimal digits.
+pub(super) fn content_hash(content: &CampaignContent) -> Result<String, codec::EncodeError> {
+    let digest = Sha256::digest(codec::encode(content)?);
+    Ok(digest.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a text cannot fail.
+        _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+impl Prepared {
+    /// To be called on a deep stack.
+    pub(super) fn try_new(
+        outlet: &Outlet,
+        tenant: &TenantId,
+        key: Arc<TenantKey>,
+        campaign: Uuid,
+        purpose: ConsentPurpose,
+        content: &CampaignContent,
+    ) -> Result<Self, Unfit> {
+        let sender = |error: &dyn std::fmt::Display| Unfit::Sender(error.to_string());
+        let address = MailAddress::try_new(&content.from_email).map_err(|error| sender(&error))?;
+        if !outlet.sends_for(address.domain()) {
+            let (sender, outlet) = (address.domain().clone(), outlet.from.clone());
+            return Err(Unfit::Domain { sender, outlet });
+        }
+        let list = ListId::try_new(LIST, address.domain()).map_err(|error| sender(&error))?;
+        let name = HeaderText::try_new(&content.from_name).map_err(|error| sender(&error))?;
+        let class = class_of(purpose);
+        // It is a service to the sender only; a tenant's name may not fit into it.
+        let feedback = FeedbackId::try_new(&campaign.simple().to_string(), tenant.as_str(), class, SENDER).ok();
+        let hash = content_hash(content).map_err(|error| sender(&error))?;
+        let mut secret = [0; 32];
+        // 32 hexadecimal digits: what follows from the tenant's key, so every worker makes the same tokens.
+        let derived = key.claim("mail.intent", "key").to_string();
+        secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
+        Ok(Self(Arc::new(Shared {
+            outlet: outlet.clone(),
+            tenant: tenant.clone(),
+            key,
+            intents: IntentKey::new(secret),
+            campaign,
+            purpose,
+            words: Words::try_new(content)?,
+            from: Mailbox::new(name, address),
+            list,
+            feedback,
+            hash,
+        })))
+    }
+
+    pub(super) fn content_hash(&self) -> &str {
+        &self.0.hash
+    }
+
+    pub(super) fn purpose(&self) -> ConsentPurpose {
+        self.0.purpose
+    }
+
+    pub(super) fn outlet(&self) -> &Outlet {
+        &self.0.outlet
+    }
+
+    /// The name of the intent to send to one receiver: the same for every attempt.
+    fn token(&self, contact: Uuid, generation: u32) -> Token {
+        let Shared { tenant, campaign, intents, .. } = &*self.0;
+        intents.token(tenant, &campaign.to_string(), &contact.to_string(), generation)
+    }
+
+    /// A receiver's mail. The reason of a failure names nothing of the receiver. To be called on a deep stack.
+    pub(super) fn mail(
+        &self,
+        contact: Uuid,
+        details: &ContactDetails,
+        generation: u32,
+        at: Micros,
+    ) -> Result<Composed, String> {
+        let shared = &*self.0;
+        let token = self.token(contact, generation);
+        let address = MailAddress::try_new(&details.email).map_err(|error| error.to_string())?;
+        let name = [&details.first_name, &details.last_name].into_iter().flatten().map(String::as_str);
+        let name = HeaderText::try_new(&name.collect::<Vec<_>>().join(" ")).map_err(|error| error.to_string())?;
+        let to = Mailbox::new(name, address);
+        let unsubscribe = match shared.purpose {
+            ConsentPurpose::Marketing => {
+                let (tenant, purpose, campaign) = (shared.tenant.clone(), shared.purpose, shared.campaign);
+                let url = shared.outlet.unsubscribe(&Leaver { tenant, contact, purpose, campaign }.token(&shared.key));
+                let unsubscribe = Unsubscribe::try_new(&url, &url, None).map_err(|error| error.to_string())?;
+                Some((url, unsubscribe))
+            }
+            ConsentPurpose::Service => None,
+        };
+        let url = unsubscribe.as_ref().map(|(url, _)| url.as_str());
+        let merged = shared.words.merge(details, url).map_err(|error| format!("template {error}"))?;
+        let subject = HeaderText::try_new(&merged.subject).map_err(|error| error.to_string())?;
+        let purpose = match &unsubscribe {
+            Some((_, unsubscribe)) => Purpose::Marketing { unsubscribe, list: &shared.list },
+            None => Purpose::Transactional,
+        };
+        let letter = Letter {
+            token: &token,
+            from: &shared.from,
+            to: &to,
+            reply_to: None,
+            subject: &subject,
+            html: &merged.html,
+            text: merged.text.as_deref(),
+            purpose,
+            feedback: shared.feedback.as_ref(),
+            automatic: false,
+            headers: &[],
+            at,
+        };
+        shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())
+    }
+}
+
+fn class_of(purpose: ConsentPurpose) -> Class {
+    match purpose {
+        ConsentPurpose::Marketing => Class::Marketing,
+        ConsentPurpose::Service => Class::Transactional,
+    }
+}
