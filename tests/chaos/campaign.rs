@@ -63,9 +63,10 @@ async fn k1_a_killed_campaign_sends_nothing_twice_and_loses_nobody_silently() {
     let (mut dice, seed) = Dice::of_this_run();
     println!("MILLRACE_KILL_SEED={seed}");
     let dir = tempfile::tempdir().expect("a temporary folder");
-    // Slow enough that a kill meets mails under way.
-    let wait = Fault { at: Point::Dot, percent: 100.0, act: Act::Wait(Duration::from_millis(25)) };
-    let options = SinkOptions { faults: Faults::new(seed, vec![wait]), ..SinkOptions::default() };
+    // Slow enough that a kill meets mails under way, before they are taken and after.
+    let wait = |at| Fault { at, percent: 100.0, act: Act::Wait(Duration::from_millis(12)) };
+    let faults = Faults::new(seed, vec![wait(Point::Dot), wait(Point::Taken)]);
+    let options = SinkOptions { faults, ..SinkOptions::default() };
     let sink = Sink::start(&dir.path().join("sink"), options).await.expect("a sink");
     let environment = mailing::outlet(sink.address(), CONNECTIONS);
     let mut platform = Platform::open_with(dir.path(), &environment);
