@@ -19,7 +19,7 @@ impl Currency {
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        std::str::from_utf8(&self.0).expect("only upper-case ASCII letters pass `try_new`")
     }
 }
 
