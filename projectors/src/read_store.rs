@@ -14,12 +14,13 @@ pub(crate) mod types;
 
 pub use error::{ReadStoreError, Severity};
 pub use types::{
-    MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_BODY, MAX_NAME, MAX_PAGE, MAX_PARTITION, MAX_SORT, MAX_TENANT, Mark, Page,
-    RowKey, RowOp, Scan, StoredRow, TableId, WriteBatch, last_ts,
+    MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_BODY, MAX_NAME, MAX_PAGE, MAX_PARTITION, MAX_SORT, MAX_TENANT, MAX_TS, Mark,
+    Page, RowKey, RowOp, Scan, StoredRow, TableId, WriteBatch, last_ts,
 };
 
 use crate::backend::fjall::FjallStore;
 use crate::backend::memory::MemoryStore;
+use crate::backend::scylla::ScyllaStore;
 use std::future::Future;
 
 /// The contract of a read store.
@@ -61,6 +62,12 @@ pub trait ReadStorePort {
     /// The checkpoint of a view generation in a cell; `None` when nothing was ever applied.
     fn mark(&self, view: &str, cell: &str) -> impl Future<Output = Result<Option<u64>, ReadStoreError>> + Send;
 
+    /// Where a lane begins: at or before its checkpoint, such that every row up to there is on disk. The same as
+    /// [`mark`](Self::mark) where rows and checkpoint become durable together.
+    fn safe_mark(&self, view: &str, cell: &str) -> impl Future<Output = Result<Option<u64>, ReadStoreError>> + Send {
+        self.mark(view, cell)
+    }
+
     /// All checkpoints, ordered by view and cell.
     fn marks(&self) -> impl Future<Output = Result<Vec<Mark>, ReadStoreError>> + Send;
 
@@ -77,7 +84,7 @@ pub trait ReadStorePort {
     /// Forgets the tombstones of a table whose times lie at or below the checkpoints of all cells that feed its
     /// generation; answers how many. From then on a batch that carries a mark of one of these lanes has no effect on
     /// absent rows at or below that time, so a late repetition does not bring a deleted row back. Does nothing without
-    /// a checkpoint.
+    /// a checkpoint, nor where the servers forget tombstones by themselves, long after repetitions have ended.
     fn compact_tombstones(&self, table: &TableId) -> impl Future<Output = Result<u64, ReadStoreError>> + Send;
 
     /// Erases from the disk what was overwritten or deleted in these tables before the call, keys of forgotten
@@ -94,6 +101,8 @@ pub enum ReadStore {
     Memory(MemoryStore),
     /// Rows in one local directory.
     Fjall(FjallStore),
+    /// Rows in a cluster.
+    Scylla(ScyllaStore),
 }
 
 /// Calls the same method of whatever backend this is.
@@ -102,6 +111,7 @@ macro_rules! delegate {
         match $self {
             ReadStore::Memory(store) => store.$method($($arg),*).await,
             ReadStore::Fjall(store) => store.$method($($arg),*).await,
+            ReadStore::Scylla(store) => store.$method($($arg),*).await,
         }
     };
 }
@@ -125,6 +135,10 @@ impl ReadStorePort for ReadStore {
 
     async fn mark(&self, view: &str, cell: &str) -> Result<Option<u64>, ReadStoreError> {
         delegate!(self.mark(view, cell))
+    }
+
+    async fn safe_mark(&self, view: &str, cell: &str) -> Result<Option<u64>, ReadStoreError> {
+        delegate!(self.safe_mark(view, cell))
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, ReadStoreError> {

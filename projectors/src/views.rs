@@ -37,7 +37,7 @@ impl Views {
             let (name, version) = (projection.name(), projection.version());
             let mine = |generation: &&Generation| generation.view == name && generation.version == version;
             for (generation, stage) in known.iter().filter(|(known, stage)| mine(known) && **stage != Stage::Retired) {
-                let seq = store.mark(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
+                let seq = store.safe_mark(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
                 let slot = slot(&store, projection, generation, seq.unwrap_or(0)).await?;
                 slots.insert(generation.clone(), (slot, *stage));
             }

@@ -2,4 +2,5 @@
 
 pub mod fjall;
 pub mod memory;
+pub mod scylla;
 pub mod tantivy;

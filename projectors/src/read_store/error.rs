@@ -28,6 +28,10 @@ pub enum ReadStoreError {
     #[error("read store could not {doing} at {place}; check disk space and the log of the store, then try again")]
     Unavailable { doing: &'static str, place: String, source: Box<dyn Error + Send + Sync> },
 
+    /// The cluster is there, but it or what was said about it has to be changed.
+    #[error("read store at {place} cannot be used: {what}")]
+    Misconfigured { place: String, what: String },
+
     /// Another process has the data directory open.
     #[error("read store directory {place} is locked by another process; stop it or use another directory")]
     Locked { place: String },
@@ -52,7 +56,7 @@ impl ReadStoreError {
         match self {
             Self::InvalidName { .. } | Self::Limit { .. } => Severity::Caller,
             Self::Unavailable { .. } | Self::Locked { .. } => Severity::Transient,
-            Self::UnknownFormat { .. } | Self::Corrupt { .. } => Severity::Permanent,
+            Self::Misconfigured { .. } | Self::UnknownFormat { .. } | Self::Corrupt { .. } => Severity::Permanent,
         }
     }
 

@@ -15,6 +15,9 @@ pub const MAX_PARTITION: usize = 1024;
 pub const MAX_SORT: usize = 4096;
 /// Longest body of a row, in bytes.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
+/// Greatest time of a change: positions up to 4 · 10¹² a cell. Servers of the Scylla protocol take it for microseconds since
+/// 1970, and ScyllaDB refuses what lies more than three days in the future: this is in 2005.
+pub const MAX_TS: u64 = 1 << 50;
 /// Most operations in one batch.
 pub const MAX_BATCH_OPS: usize = 100_000;
 /// Most bytes of keys and bodies in one batch.
@@ -183,6 +186,7 @@ impl WriteBatch {
         let mut bytes = 0usize;
         for op in &self.ops {
             op.key().check()?;
+            check_limit("time of a change", usize::try_from(op.ts()).unwrap_or(usize::MAX), MAX_TS as usize)?;
             check_limit("row body", op.body_len(), MAX_BODY)?;
             bytes += op.key().partition.len() + op.key().sort.len() + op.body_len();
         }

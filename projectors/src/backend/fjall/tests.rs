@@ -52,7 +52,7 @@ async fn keeps_the_contract() {
         dirs.lock().unwrap().push(dir);
         ReadStore::Fjall(store)
     };
-    contract::run_all(&make).await;
+    contract::run_all(&make, contract::Tombstones::Compacted).await;
     contract::readers_see_whole_batches(&make).await;
 }
 

@@ -1,0 +1,236 @@
+//! The connection to the cluster: how it is opened, how requests are repeated, and what their errors mean.
+//!
+//! - **Consistency** is `LOCAL_QUORUM` for reads and writes: a row that was acknowledged is read, also after one of three
+//!   nodes is lost.
+//! - **Repetition**: every request is idempotent (writes carry their own timestamps), so the driver repeats it on another node
+//!   when a node is away, overloaded or silent, within the time limit of the request. Consistency is never lowered.
+//! - **Speculation**: a read that has no answer after [`SPECULATE_AFTER`] is also asked of one more node; writes are not, since
+//!   a node that is slow because it is busy would be given more to do.
+//! - **Routing** is token-aware, shard-aware where the server is ScyllaDB.
+
+use super::{
+    Shared,
+    options::Options,
+    schema::{self, FORMAT, FORMAT_ROW},
+};
+use crate::read_store::ReadStoreError;
+use scylla::{
+    client::{
+        execution_profile::{ExecutionProfile, ExecutionProfileHandle},
+        session::Session,
+        session_builder::SessionBuilder,
+    },
+    policies::{
+        load_balancing::DefaultPolicy, retry::DefaultRetryPolicy,
+        speculative_execution::SimpleSpeculativeExecutionPolicy,
+    },
+    statement::{Consistency, prepared::PreparedStatement},
+};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+
+/// After this long a read is asked of a second node too.
+const SPECULATE_AFTER: Duration = Duration::from_millis(150);
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long the nodes may take to agree on a schema.
+const AGREE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a request came to.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The table is not there (any more).
+    Gone,
+    Failed(ReadStoreError),
+}
+
+impl From<ReadStoreError> for Fault {
+    fn from(error: ReadStoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Fault {
+    /// For requests about tables that have to be there.
+    pub(super) fn into_error(self, place: &str) -> ReadStoreError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Gone => ReadStoreError::Unavailable {
+                doing: "use a table",
+                place: place.to_owned(),
+                source: "another process has just dropped it".into(),
+            },
+        }
+    }
+}
+
+/// A session, and what reads and schema changes use beside its defaults.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    pub(super) reads: ExecutionProfileHandle,
+    /// Nodes the cluster has.
+    pub(super) nodes: usize,
+}
+
+/// Connects, and makes or checks keyspace and registry.
+pub(super) async fn open(options: &Options) -> Result<Opened, ReadStoreError> {
+    let misfit = |what: String| ReadStoreError::Misconfigured { place: options.place(), what };
+    if let Some(fault) = options.fault() {
+        return Err(misfit(fault));
+    }
+    let mut routing = DefaultPolicy::builder();
+    if let Some(datacenter) = &options.datacenter {
+        routing = routing.prefer_datacenter(datacenter.clone());
+    }
+    let writes = ExecutionProfile::builder()
+        .consistency(Consistency::LocalQuorum)
+        .request_timeout(Some(options.request_timeout))
+        .retry_policy(Arc::new(DefaultRetryPolicy::new()))
+        .load_balancing_policy(routing.build())
+        .build();
+    let speculation = SimpleSpeculativeExecutionPolicy { max_retry_count: 1, retry_interval: SPECULATE_AFTER };
+    let reads = writes.to_builder().speculative_execution_policy(Some(Arc::new(speculation))).build().into_handle();
+    let mut builder = SessionBuilder::new()
+        .known_nodes(&options.nodes)
+        .connection_timeout(CONNECT_WITHIN)
+        .schema_agreement_timeout(AGREE_WITHIN)
+        .schema_agreement_interval(Duration::from_millis(50))
+        .keyspaces_to_fetch([&options.keyspace])
+        .default_execution_profile_handle(writes.into_handle())
+        .tls_context(options.tls.clone());
+    if let Some(credentials) = &options.credentials {
+        builder = builder.user(&credentials.user, &credentials.password);
+    }
+    let session = builder.build().await.map_err(|error| {
+        let text = chain(&error);
+        let refused =
+            ["Authentication", "authentication", "credentials", "password"].iter().any(|word| text.contains(word));
+        match refused {
+            true => misfit(format!("the user or the password was refused ({text}); correct the credentials")),
+            false => unavailable("connect", &options.place(), error),
+        }
+    })?;
+    let nodes = session.get_cluster_state().get_nodes_info().len();
+    let opened = Opened { session, reads, nodes };
+    keyspace(&opened, options).await?;
+    registry(&opened.session, options).await?;
+    Ok(opened)
+}
+
+/// Makes the keyspace, or checks that its rows have as many copies as was said.
+async fn keyspace(opened: &Opened, options: &Options) -> Result<(), ReadStoreError> {
+    let misfit = |what: String| ReadStoreError::Misconfigured { place: options.place(), what };
+    let failed = |error| unavailable("look for the keyspace", &options.place(), error);
+    let wanted = usize::from(options.replication);
+    let found = opened
+        .session
+        .query_unpaged("SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?", (&options.keyspace,))
+        .await
+        .map_err(|error| failed(Box::<dyn Error + Send + Sync>::from(error)))?;
+    let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
+    let found = found.maybe_first_row::<(HashMap<String, String>,)>().map_err(|error| failed(error.into()))?;
+    if let Some((replication,)) = found {
+        let factor = |(key, value): (&String, &String)| {
+            let mine = key != "class" && options.datacenter.as_ref().is_none_or(|datacenter| datacenter == key);
+            mine.then(|| value.parse::<usize>().ok()).flatten()
+        };
+        let has: Vec<usize> = replication.iter().filter_map(factor).collect();
+        if !has.contains(&wanted) {
+            return Err(misfit(format!(
+                "the keyspace keeps {has:?} copies of each row, {wanted} were asked for; correct the replication factor, or \
+                 ALTER KEYSPACE and repair it"
+            )));
+        }
+        return Ok(());
+    }
+    let state = opened.session.get_cluster_state();
+    let datacenter = match &options.datacenter {
+        Some(datacenter) => datacenter.clone(),
+        None => state.get_nodes_info().iter().find_map(|node| node.datacenter.clone()).unwrap_or_default(),
+    };
+    let there = state.get_nodes_info().iter().filter(|node| node.datacenter.as_deref() == Some(&datacenter)).count();
+    if there < wanted {
+        return Err(misfit(format!(
+            "{wanted} copies of each row need as many nodes, the datacenter {datacenter:?} has {there}; add nodes, name another \
+             datacenter, or lower the replication factor"
+        )));
+    }
+    let cql = format!(
+        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': 'NetworkTopologyStrategy', '{}': {wanted}}} \
+         AND durable_writes = true",
+        options.keyspace,
+        datacenter.replace('\'', "''")
+    );
+    opened
+        .session
+        .query_unpaged(cql, ())
+        .await
+        .map_err(|error| unavailable("make the keyspace", &options.place(), error))?;
+    Ok(())
+}
+
+/// Makes the registry, or refuses one of another format.
+async fn registry(session: &Session, options: &Options) -> Result<(), ReadStoreError> {
+    let failed = |error: Box<dyn Error + Send + Sync>| unavailable("open the list of tables", &options.place(), error);
+    let name = schema::Names::of(options).registry();
+    session.query_unpaged(schema::create_registry(&name), ()).await.map_err(|error| failed(error.into()))?;
+    let cql = format!("SELECT value FROM {name} WHERE bucket = 0 AND name = ?");
+    let found = session.query_unpaged(cql, (FORMAT_ROW,)).await.map_err(|error| failed(error.into()))?;
+    let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
+    match found.maybe_first_row::<(String,)>().map_err(|error| failed(error.into()))? {
+        Some((format,)) if format == FORMAT => Ok(()),
+        Some((format,)) => Err(ReadStoreError::UnknownFormat { place: options.place(), found: format }),
+        None => {
+            let cql = format!("INSERT INTO {name} (bucket, name, value) VALUES (0, ?, ?)");
+            session.query_unpaged(cql, (FORMAT_ROW, FORMAT)).await.map_err(|error| failed(error.into()))?;
+            Ok(())
+        }
+    }
+}
+
+impl Shared {
+    pub(super) async fn prepare(&self, cql: String) -> Result<PreparedStatement, Fault> {
+        let mut prepared = self.session.prepare(cql).await.map_err(|error| self.fault("prepare a statement", error))?;
+        prepared.set_is_idempotent(true);
+        Ok(prepared)
+    }
+
+    pub(super) async fn prepare_read(&self, cql: String) -> Result<PreparedStatement, Fault> {
+        let mut prepared = self.prepare(cql).await?;
+        prepared.set_execution_profile_handle(Some(self.reads.clone()));
+        prepared.set_page_size(super::read::PAGE);
+        Ok(prepared)
+    }
+
+    /// Tells a table that is not there from everything else, which may pass.
+    pub(super) fn fault(&self, doing: &'static str, error: impl Error + Send + Sync + 'static) -> Fault {
+        let text = chain(&error);
+        // ScyllaDB and older Cassandra: "unconfigured table"; Cassandra 5: "table … does not exist".
+        if text.contains("unconfigured table") || (text.contains("table") && text.contains("does not exist")) {
+            return Fault::Gone;
+        }
+        Fault::Failed(unavailable(doing, &self.place, error))
+    }
+}
+
+pub(super) fn unavailable(
+    doing: &'static str,
+    place: &str,
+    source: impl Into<Box<dyn Error + Send + Sync>>,
+) -> ReadStoreError {
+    ReadStoreError::Unavailable { doing, place: place.to_owned(), source: source.into() }
+}
+
+/// The messages of an error and of what caused it.
+fn chain(error: &dyn Error) -> String {
+    let mut out = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        next = error.source();
+    }
+    out
+}
