@@ -6,6 +6,7 @@ mod event_store;
 mod follow;
 mod key_directory;
 mod lanes;
+mod scylla;
 mod search;
 mod snapshots;
 mod writer;

@@ -1,0 +1,149 @@
+//! The read store over a real server of the Scylla protocol: the same contract as memory and fjall, and what only a
+//! cluster has.
+
+use crate::support::{Cassandra, skip_slow};
+use bytes::Bytes;
+use projectors::{
+    backend::scylla::{Credentials, ScyllaStore},
+    read_store::{
+        Mark, ReadStore, ReadStoreError, ReadStorePort, RowKey, RowOp, Scan, Severity, TableId, WriteBatch,
+        contract::{self, Tombstones},
+    },
+};
+use std::time::Duration;
+
+fn put(table: &str, sort: u32, ts: u64, body: &str) -> RowOp {
+    let table = TableId::try_new(table).expect("a name");
+    let key = RowKey { table, tenant: "acme".into(), partition: "all".into(), sort: sort.to_be_bytes().to_vec() };
+    RowOp::Put { key, ts, body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+fn mark(seq: u64) -> Mark {
+    Mark { view: "v_v1_g0".into(), cell: "eu1".into(), seq }
+}
+
+async fn refusal(options: projectors::backend::scylla::Options) -> ReadStoreError {
+    ScyllaStore::open(options).await.err().expect("it is refused")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract() {
+    let node = Cassandra::shared();
+    contract::run_all(async || node.store().await, Tombstones::LeftToServers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_that_write_the_same_end_in_the_same_rows() {
+    let options = Cassandra::shared().options();
+    let open = async || ReadStore::Scylla(ScyllaStore::open(options.clone()).await.expect("the store opens"));
+    let (one, other) = (open().await, open().await);
+    let batch = |from: u32, seq: u64| WriteBatch {
+        ops: (from..from + 50).map(|n| put("v_v1_g0.x", n, u64::from(n) << 8 | seq, &format!("{n} at {seq}"))).collect(),
+        marks: vec![mark(seq)],
+    };
+    // One is ahead of the other, and both write all of it.
+    let ahead = async {
+        for seq in 1..=6 {
+            one.write(batch(seq as u32 * 25, seq)).await.expect("written");
+        }
+    };
+    let behind = async {
+        for seq in 1..=6 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            other.write(batch(seq as u32 * 25, seq)).await.expect("written");
+        }
+    };
+    tokio::join!(ahead, behind);
+    let scan = Scan::new(TableId::try_new("v_v1_g0.x").expect("a name"), "acme".into(), "all", 1_000);
+    let (rows, others) = (one.scan(&scan).await.expect("rows"), other.scan(&scan).await.expect("rows"));
+    assert_eq!(rows, others);
+    assert_eq!(rows.rows.len(), 175);
+    assert_eq!(other.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_begins_where_every_row_is_on_disk() {
+    let mut options = Cassandra::shared().options();
+    options.safety_window = Duration::from_millis(400);
+    let store = ReadStore::Scylla(ScyllaStore::open(options).await.expect("the store opens"));
+    let write = async |seq: u64| {
+        let batch = WriteBatch { ops: vec![put("v_v1_g0.x", 1, seq << 8, "x")], marks: vec![mark(seq)] };
+        store.write(batch).await.expect("written");
+    };
+    write(3).await;
+    assert_eq!(store.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(3));
+    assert_eq!(store.safe_mark("v_v1_g0", "eu1").await.expect("a mark"), Some(0), "a moment ago is not yet safe");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    write(9).await;
+    assert_eq!(store.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(9));
+    assert_eq!(store.safe_mark("v_v1_g0", "eu1").await.expect("a mark"), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_the_cluster_is_said_at_the_start() {
+    let node = Cassandra::shared();
+    drop(node.store().await);
+    let mut wrong = node.options();
+    wrong.credentials = Some(Credentials { user: "cassandra".into(), password: "guess".into() });
+    let error = refusal(wrong).await;
+    assert!(error.to_string().contains("the user or the password was refused"), "{error}");
+    assert_eq!(error.severity(), Severity::Permanent);
+    let mut wrong = node.options();
+    wrong.replication = 2;
+    let error = refusal(wrong).await;
+    assert!(error.to_string().contains("keeps [1] copies of each row, 2 were asked for"), "{error}");
+    let mut wrong = node.options();
+    (wrong.keyspace, wrong.replication) = ("another".into(), 3);
+    let error = refusal(wrong).await;
+    assert!(error.to_string().contains("3 copies of each row need as many nodes"), "{error}");
+    let mut wrong = node.options();
+    wrong.keyspace = "Bad-Name".into();
+    assert!(refusal(wrong).await.to_string().contains("is no name of a keyspace"));
+    let mut away = node.options();
+    away.nodes = vec!["127.0.0.1:1".into()];
+    let error = refusal(away).await;
+    assert!(matches!(error, ReadStoreError::Unavailable { .. }) && error.severity() == Severity::Transient, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_another_format_are_not_touched() {
+    let options = Cassandra::shared().options();
+    let store = ReadStore::Scylla(ScyllaStore::open(options.clone()).await.expect("the store opens"));
+    store.write(WriteBatch { ops: vec![put("v_v1_g0.x", 1, 1, "x")], marks: vec![] }).await.expect("written");
+    drop(store);
+    ScyllaStore::pretend_format(&options, "99").await.expect("written");
+    let error = refusal(options).await;
+    assert!(matches!(&error, ReadStoreError::UnknownFormat { found, .. } if found == "99"), "{error}");
+}
+
+/// Three nodes: whichever one is killed, reads and writes go on, and nothing acknowledged is missing afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_outlive_the_loss_of_a_node() {
+    if skip_slow() {
+        return;
+    }
+    let cluster = Cassandra::serve(&["--nodes", "3"]);
+    let store = cluster.store().await;
+    let write = async |n: u32| {
+        let ts = u64::from(n) << 8;
+        let batch = WriteBatch { ops: vec![put("v_v1_g0.x", n, ts, "x")], marks: vec![mark(u64::from(n))] };
+        store.write(batch).await.unwrap_or_else(|error| panic!("write {n}: {error} ({error:?})"));
+    };
+    let mut written = 0;
+    for victim in 1..=3 {
+        for _ in 0..20 {
+            written += 1;
+            write(written).await;
+        }
+        cluster.kill(victim);
+        for _ in 0..20 {
+            written += 1;
+            write(written).await;
+        }
+        let scan = Scan::new(TableId::try_new("v_v1_g0.x").expect("a name"), "acme".into(), "all", 1_000);
+        let rows = store.scan(&scan).await.expect("rows without a node");
+        assert_eq!(rows.rows.len(), written as usize, "after the loss of node {victim}");
+        cluster.start(victim);
+    }
+    assert_eq!(store.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(u64::from(written)));
+}
