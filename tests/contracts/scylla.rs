@@ -105,17 +105,6 @@ async fn what_is_wrong_with_the_cluster_is_said_at_the_start() {
     assert!(matches!(error, ReadStoreError::Unavailable { .. }) && error.severity() == Severity::Transient, "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tables_of_another_format_are_not_touched() {
-    let options = Cassandra::shared().options();
-    let store = ReadStore::Scylla(ScyllaStore::open(options.clone()).await.expect("the store opens"));
-    store.write(WriteBatch { ops: vec![put("v_v1_g0.x", 1, 1, "x")], marks: vec![] }).await.expect("written");
-    drop(store);
-    ScyllaStore::pretend_format(&options, "99").await.expect("written");
-    let error = refusal(options).await;
-    assert!(matches!(&error, ReadStoreError::UnknownFormat { found, .. } if found == "99"), "{error}");
-}
-
 /// Three nodes: whichever one is killed, reads and writes go on, and nothing acknowledged is missing afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_outlive_the_loss_of_a_node() {

@@ -176,14 +176,19 @@ async fn registry(session: &Session, options: &Options) -> Result<(), ReadStoreE
     let cql = format!("SELECT value FROM {name} WHERE bucket = 0 AND name = ?");
     let found = session.query_unpaged(cql, (FORMAT_ROW,)).await.map_err(|error| failed(error.into()))?;
     let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
-    match found.maybe_first_row::<(String,)>().map_err(|error| failed(error.into()))? {
-        Some((format,)) if format == FORMAT => Ok(()),
-        Some((format,)) => Err(ReadStoreError::UnknownFormat { place: options.place(), found: format }),
-        None => {
-            let cql = format!("INSERT INTO {name} (bucket, name, value) VALUES (0, ?, ?)");
-            session.query_unpaged(cql, (FORMAT_ROW, FORMAT)).await.map_err(|error| failed(error.into()))?;
-            Ok(())
-        }
+    let found = found.maybe_first_row::<(String,)>().map_err(|error| failed(error.into()))?;
+    if is_new(found.map(|(format,)| format), options)? {
+        let cql = format!("INSERT INTO {name} (bucket, name, value) VALUES (0, ?, ?)");
+        session.query_unpaged(cql, (FORMAT_ROW, FORMAT)).await.map_err(|error| failed(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Whether a store was never used; tables of another format are not touched.
+fn is_new(format: Option<String>, options: &Options) -> Result<bool, ReadStoreError> {
+    match format {
+        Some(found) if found != FORMAT => Err(ReadStoreError::UnknownFormat { place: options.place(), found }),
+        known => Ok(known.is_none()),
     }
 }
 
@@ -233,4 +238,18 @@ fn chain(error: &dyn Error) -> String {
         next = error.source();
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_another_format_are_not_touched() {
+        let options = Options::new(vec!["127.0.0.1".into()], "millrace", 1);
+        assert!(is_new(None, &options).unwrap());
+        assert!(!is_new(Some(FORMAT.into()), &options).unwrap());
+        let error = is_new(Some("99".into()), &options).unwrap_err();
+        assert!(matches!(&error, ReadStoreError::UnknownFormat { found, .. } if found == "99"), "{error}");
+    }
 }
