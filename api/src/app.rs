@@ -1,6 +1,7 @@
 //! What every handler has at hand.
 
 use crate::{
+    cms::files::desk::FileDesk,
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     quotas::{Limits, Quotas},
@@ -31,6 +32,7 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    pub files: Arc<dyn FileDesk>,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
 }

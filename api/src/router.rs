@@ -3,7 +3,7 @@
 use crate::{
     admin, analytics,
     app::App,
-    cms::{self, pages::PageResource},
+    cms::{self, files::FileResource, pages::PageResource},
     crm::{self, contacts::ContactResource, imports::ImportResource},
     describe,
     docs::{self, ProblemCatalog, Rule},
@@ -46,6 +46,7 @@ resources![
     CampaignResource,
     CourseResource,
     EnrolmentResource,
+    FileResource,
     ContactResource,
     ImportResource,
     OrderResource,
@@ -57,6 +58,7 @@ resources![
 fn commands() -> Vec<OpenApiRouter<App>> {
     vec![
         analytics::visits::routes(),
+        cms::files::routes(),
         cms::pages::routes(),
         crm::contacts::routes(),
         crm::imports::routes(),

@@ -100,6 +100,7 @@ catalog! {
     Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
     Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
     Page = "cms" / "page" => crate::cms::page::PageEvent;
+    File = "cms" / "file" => crate::cms::file::FileEvent;
     Course = "learning" / "course" => crate::learning::course::CourseEvent;
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;

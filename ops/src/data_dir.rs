@@ -6,9 +6,9 @@
 //! ```text
 //! FORMAT   the number of this layout           LOCK    locked while in use, holds the owner's process id
 //! nats/    the event log and its server        views/  the read store          search/  the search index
-//! blobs/   files                               keys/   secrets, 0600           logs/    logs of supervised programs
+//! blobs/   imported files                      keys/   secrets, 0600           logs/    logs of supervised programs
 //! imports/ reports and progress of imports     eraser.json  how far the eraser has come
-//! mail/    the journal of what is being sent
+//! mail/    the journal of what is being sent   files/  uploaded files, by their content
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -24,7 +24,7 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
-const FOLDERS: [&str; 8] = ["nats", "views", "search", "blobs", "imports", "mail", "keys", "logs"];
+const FOLDERS: [&str; 9] = ["nats", "views", "search", "blobs", "files", "imports", "mail", "keys", "logs"];
 
 /// A platform that just stopped, or a `millrace doctor` that just looks, holds the lock for a moment longer.
 const LOCK_ATTEMPTS: u32 = 4;
@@ -111,9 +111,14 @@ impl DataDir {
         self.root.join("search")
     }
 
-    /// Uploaded and generated files.
+    /// Files that are imported, as long as their imports need them.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
+    }
+
+    /// The bytes of uploaded files.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files")
     }
 
     /// Reports and progress of imports.

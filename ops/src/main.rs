@@ -4,6 +4,7 @@ mod cli;
 mod data_dir;
 mod disk;
 mod doctor;
+mod file_desk;
 mod import_desk;
 mod mail;
 mod nats;

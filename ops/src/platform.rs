@@ -3,6 +3,7 @@
 use crate::{
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
+    file_desk::{self, FileArgs},
     import_desk::Desk,
     mail::MailArgsError,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
@@ -28,6 +29,7 @@ use std::{path::Path, sync::Arc};
 use workers::{
     Worker,
     blob::BlobStore,
+    cms::file_sweeper,
     crm::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
@@ -54,7 +56,7 @@ pub struct Platform {
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>) -> Result<Self, StartError> {
+    pub async fn start(path: &Path, outlet: Option<Outlet>, limits: FileArgs) -> Result<Self, StartError> {
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
@@ -82,6 +84,7 @@ impl Platform {
         let (sign_in, registry) = (SignIn::default(), Registry::new());
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
+        let file_blobs = BlobStore::folder(data.files());
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let workers = vec![
@@ -93,6 +96,7 @@ impl Platform {
                 files,
                 search: search.clone(),
             }),
+            file_sweeper::start(bus.clone(), file_blobs.clone(), clock.clone()),
             campaign::start(CampaignParts {
                 bus: bus.clone(),
                 writer: writer.clone(),
@@ -114,6 +118,7 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            files: Arc::new(file_desk::Desk::new(file_blobs, limits)),
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })

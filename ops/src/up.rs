@@ -3,6 +3,7 @@
 use crate::{
     cli::{client::Client, demo},
     disk,
+    file_desk::FileArgs,
     mail::MailArgs,
     platform::{Platform, StartError},
     ready::{self, Ready},
@@ -31,6 +32,8 @@ pub struct UpArgs {
     pub no_demo: bool,
     #[command(flatten)]
     pub mail: MailArgs,
+    #[command(flatten)]
+    pub files: FileArgs,
 }
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
@@ -45,7 +48,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir, args.mail.outlet()?).await?;
+    let platform = Platform::start(&args.data_dir, args.mail.outlet()?, args.files).await?;
     let outcome = serve(&args, &platform, listener, bound).await;
     platform.stop().await;
     outcome

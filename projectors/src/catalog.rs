@@ -27,6 +27,7 @@ macro_rules! record_views {
 }
 
 record_views![
+    cms::files::Files,
     cms::pages::Pages,
     crm::contacts::Contacts,
     crm::imports::Imports,

@@ -8,6 +8,7 @@ mod courses;
 mod damage;
 mod erasure;
 mod feed;
+mod files;
 mod isolation;
 mod orders;
 mod pages;

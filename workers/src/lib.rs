@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod blob;
+pub mod cms;
 pub mod crm;
 pub mod log_reader;
 pub mod mail;

@@ -5,6 +5,7 @@ use crate::{cms, crm, identity, learning, mail, rejection::RejectionSpec, shop};
 
 /// The rejections of each kind of decision, by the name of their enum.
 pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
+    ("FileRejection", cms::file::FileRejection::SPECS),
     ("PageRejection", cms::page::PageRejection::SPECS),
     ("ContactRejection", crm::contact::ContactRejection::SPECS),
     ("ImportRejection", crm::import::ImportRejection::SPECS),
