@@ -9,6 +9,7 @@
 //! blobs/   imported files                      keys/   secrets, 0600           logs/    logs of supervised programs
 //! imports/ reports and progress of imports     eraser.json  how far the eraser has come
 //! mail/    the journal of what is being sent   files/  uploaded files, by their content
+//! inbox/   mails that were taken on this machine (`--local-inbox`)
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};

@@ -10,15 +10,20 @@ use api::{
 use bus_schema::TenantId;
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use workers::{
     blob::{BlobError, BlobId, BlobStore},
-    cms::file_intake::{self, Unfit},
+    cms::{
+        file_intake::{self, Unfit},
+        location,
+    },
 };
 use writers::cms::file::Content;
 
-/// Files on their way in at once.
-const UPLOADS: usize = 16;
+/// Files on their way in at once; others wait a while for their turn.
+const UPLOADS: usize = 32;
+const TURN: Duration = Duration::from_secs(10);
 const MEBIBYTE: u64 = 1 << 20;
 
 /// What tenants may upload.
@@ -52,17 +57,23 @@ impl Desk {
         mut bytes: BoxStream<'_, Result<Bytes, Problem>>,
         told: Told<'_>,
     ) -> Result<Content, Problem> {
-        let _upload =
-            self.uploads.try_acquire().map_err(|_| Problem::overloaded("too many files are being uploaded", 5))?;
+        let turn = tokio::time::timeout(TURN, self.uploads.acquire()).await;
+        let Ok(Ok(_upload)) = turn else { return Err(Problem::overloaded("too many files are being uploaded", 5)) };
         let mut upload = self.blobs.receive_within(tenant, self.limit, self.quota).await.map_err(refused)?;
         while let Some(piece) = bytes.next().await {
             upload.write(&piece?).await.map_err(refused)?;
         }
         let seen = upload.look().await.map_err(refused)?;
         let (media_type, name) = (told.media_type.map(str::to_owned), told.name.to_owned());
-        let examined = move || file_intake::examine(&seen, media_type.as_deref(), &name);
-        let found = tokio::task::spawn_blocking(examined).await.map_err(|error| Problem::fault(&error))?;
-        let found = found.map_err(unfit)?;
+        let examined = move || {
+            let found = file_intake::examine(&seen, media_type.as_deref(), &name)?;
+            Ok((found, location::patches(&seen, found.media)?))
+        };
+        let examined = tokio::task::spawn_blocking(examined).await.map_err(|error| Problem::fault(&error))?;
+        let (found, patches) = examined.map_err(unfit)?;
+        if !patches.is_empty() {
+            upload.patch(&patches).await.map_err(refused)?;
+        }
         let size = upload.length();
         let blob = upload.keep().await.map_err(refused)?;
         Ok(Content { blob: blob.to_string(), size, media_type: found.media.name.to_owned(), pixels: found.pixels })

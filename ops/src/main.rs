@@ -6,6 +6,7 @@ mod disk;
 mod doctor;
 mod file_desk;
 mod import_desk;
+mod inbox;
 mod mail;
 mod nats;
 mod platform;

@@ -4,6 +4,7 @@ use crate::{
     cli::{client::Client, demo},
     disk,
     file_desk::FileArgs,
+    inbox::{Inbox, InboxArgs},
     mail::MailArgs,
     platform::{Platform, StartError},
     ready::{self, Ready},
@@ -34,6 +35,8 @@ pub struct UpArgs {
     pub mail: MailArgs,
     #[command(flatten)]
     pub files: FileArgs,
+    #[command(flatten)]
+    pub inbox: InboxArgs,
 }
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
@@ -48,13 +51,24 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir, args.mail.outlet()?, args.files).await?;
-    let outcome = serve(&args, &platform, listener, bound).await;
+    let inbox = args.inbox.start(&args.data_dir).await?;
+    let outlet = match &inbox {
+        Some(inbox) => Some(inbox.outlet(bound)?),
+        None => args.mail.outlet()?,
+    };
+    let platform = Platform::start(&args.data_dir, outlet, args.files).await?;
+    let outcome = serve(&args, &platform, listener, bound, inbox.as_ref().map(Inbox::url)).await;
     platform.stop().await;
     outcome
 }
 
-async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound: SocketAddr) -> Result<(), StartError> {
+async fn serve(
+    args: &UpArgs,
+    platform: &Platform,
+    listener: TcpListener,
+    bound: SocketAddr,
+    inbox: Option<String>,
+) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let signals = stop.clone();
     tokio::spawn(async move {
@@ -83,6 +97,7 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
         api_key: login.api_key,
         pid: std::process::id(),
         nats_pid: platform.nats_pid(),
+        inbox,
     };
     let files = [Some(platform.data().root().join(ready::FILE)), args.ready_file.clone()];
     for path in files.iter().flatten() {
@@ -91,9 +106,9 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     }
     greet(&ready);
     if first_start && !args.no_demo {
-        let client = Client::new(&ready.url, &ready.api_key);
+        let (client, send) = (Client::new(&ready.url, &ready.api_key), ready.inbox.is_some());
         tokio::spawn(async move {
-            if let Err(error) = demo::fill(client, 1).await {
+            if let Err(error) = demo::fill(client, 1, send).await {
                 eprintln!("the demo data is not complete: {error}; `millrace demo` goes on");
             }
         });
@@ -114,14 +129,15 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
 }
 
 fn greet(ready: &Ready) {
-    let Ready { url, tenant, email, password, api_key, .. } = ready;
+    let Ready { url, tenant, email, password, api_key, inbox, .. } = ready;
+    let inbox = inbox.as_ref().map(|inbox| format!("\n  inbox           {inbox}")).unwrap_or_default();
     // Nobody may be listening, which is no reason to stop.
     _ = writeln!(
         std::io::stdout(),
         "Millrace serves at {url}
 
   API reference   {url}/docs
-  site            {url}/sites/{tenant}/
+  site            {url}/sites/{tenant}/{inbox}
   tenant          {tenant}
   login           {email} / {password}
   API key         {api_key}

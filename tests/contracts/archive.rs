@@ -2,6 +2,7 @@
 
 mod answers;
 mod archiver;
+mod blobs;
 mod damage;
 mod epochs;
 mod kills;

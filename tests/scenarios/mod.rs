@@ -9,6 +9,7 @@ mod damage;
 mod erasure;
 mod feed;
 mod files;
+mod inbox;
 mod isolation;
 mod orders;
 mod pages;

@@ -34,6 +34,8 @@ pub(crate) struct Ready {
     pub(crate) api_key: String,
     pub(crate) pid: u32,
     pub(crate) nats_pid: Option<u32>,
+    #[serde(default)]
+    pub(crate) inbox: Option<String>,
 }
 
 pub(crate) struct Platform {

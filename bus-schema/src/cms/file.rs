@@ -20,6 +20,8 @@ events! {
 
 /// The kind of the one event that names a blob: what the archive looks for.
 pub const UPLOADED: &str = "file.uploaded";
+/// The kind of the event after which nothing names it any more.
+pub const ERASED: &str = "file.erased";
 
 /// The file is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,3 +2,4 @@
 
 pub mod file_intake;
 pub mod file_sweeper;
+pub mod location;

@@ -24,7 +24,9 @@ mod ship;
 
 pub use progress::{Progress, State};
 
-use super::{ArchiveKey, KeyCopies, ObjectStore, Place, ledger::Ledger, manifest::Fault, segment::Unwritable};
+use super::{
+    ArchiveKey, BlobCopies, KeyCopies, ObjectStore, Place, ledger::Ledger, manifest::Fault, segment::Unwritable,
+};
 use crate::worker::{Stop, Worker};
 use bus_schema::{bus::Bus, subject::Family};
 use cut::CutFile;
@@ -65,6 +67,9 @@ pub struct ArchiverOptions {
     pub rule: CutRule,
     /// Copies the wrapped keys to the same provider before the messages that need them. `None` only in tests.
     pub keys: Option<KeyCopies>,
+    /// Copies uploaded files to the same provider before the events that name them. `None` only in tests, and for facts, which
+    /// name none.
+    pub blobs: Option<BlobCopies>,
     pub probe: Probe,
 }
 
@@ -80,6 +85,7 @@ impl ArchiverOptions {
             folder,
             rule: CutRule::default(),
             keys: None,
+            blobs: None,
             probe: Probe::default(),
         }
     }
@@ -154,6 +160,7 @@ async fn work(
         chain: resumed.chain,
         cuts,
         keys: options.keys.clone(),
+        blobs: options.blobs.clone(),
         progress,
         probe: options.probe.clone(),
         stop,
@@ -245,6 +252,8 @@ pub enum KillPoint {
     Gathered,
     /// The keys it needs are at the provider.
     KeysCovered,
+    /// The files it names are at the provider.
+    BlobsCovered,
     /// It is on disk.
     Saved,
     /// A put of the segment ended without an answer.
@@ -258,9 +267,10 @@ pub enum KillPoint {
 }
 
 impl KillPoint {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Gathered,
         Self::KeysCovered,
+        Self::BlobsCovered,
         Self::Saved,
         Self::SegmentUnknown,
         Self::SegmentPut,

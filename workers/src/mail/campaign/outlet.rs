@@ -1,10 +1,14 @@
 //! The way out: the provider campaigns are handed to, and what their mails say of the sender.
 
 use crate::{
-    mail::{Composer, Domain, Limits, dkim},
-    smtp::{Pool, SmtpOptions},
+    mail::{Composer, Domain, Limits, dkim, list::on_this_machine},
+    smtp::{Pool, Roots, Security, SmtpOptions},
 };
-use std::sync::Arc;
+use bus_schema::TenantId;
+use std::{net::SocketAddr, sync::Arc};
+
+/// To a sink on this machine.
+const LOCAL_CONNECTIONS: usize = 4;
 
 /// Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
@@ -37,15 +41,56 @@ impl Outlet {
         if !(1..=1_000).contains(&connections) {
             return Err(OutletError::Connections);
         }
+        Ok(Self::new(options, connections, from, bounce, signer, public))
+    }
+
+    /// A way out that ends on this machine, at a sink: links may then lead to `public`, an `http` address of this machine.
+    pub fn on_this_machine(sink: SocketAddr, from: Domain, public: &str) -> Result<Self, OutletError> {
+        if !sink.ip().is_loopback() || on_this_machine(public).is_none() {
+            return Err(OutletError::Elsewhere);
+        }
+        let roots = Roots::none().map_err(|_| OutletError::Elsewhere)?;
+        let (host, security) = (sink.ip().to_string(), Security::PlainForLoopbackOnly);
+        let options = SmtpOptions::new(host, sink.port(), security, from.clone(), roots);
+        Ok(Self::new(options, LOCAL_CONNECTIONS, from.clone(), from, None, public))
+    }
+
+    fn new(
+        options: SmtpOptions,
+        connections: usize,
+        from: Domain,
+        bounce: Domain,
+        signer: Option<Arc<dkim::Signer>>,
+        public: &str,
+    ) -> Self {
         let pool = Pool::new(options, connections);
         let composer = Composer::new(bounce, Limits::default(), signer);
-        Ok(Self { pool, composer, from, public: public.into(), connections })
+        Self { pool, composer, from, public: public.into(), connections }
     }
 
     /// Whether a sender's domain is this outlet's, or below it.
     pub(super) fn sends_for(&self, domain: &Domain) -> bool {
         let rest = domain.as_str().strip_suffix(self.from.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    /// A text with addresses of the tenant's site as they stand on its own pages, made to lead there from a mail.
+    pub(super) fn absolute(&self, tenant: &TenantId, text: &str) -> String {
+        let site = format!("/sites/{tenant}/");
+        let (mut whole, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(at) = rest.find(&site) {
+            let (before, after) = rest.split_at(at);
+            whole.push_str(before);
+            // Behind a host it is the path of an address that is whole already.
+            let behind_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_]~/".contains(byte);
+            if !whole.as_bytes().last().is_some_and(|byte| behind_host(byte)) {
+                whole.push_str(&self.public);
+            }
+            whole.push_str(&site);
+            rest = &after[site.len()..];
+        }
+        whole.push_str(rest);
+        whole
     }
 
     /// Where a receiver leaves.
@@ -61,12 +106,13 @@ pub enum OutletError {
     Public,
     #[error("connections to the mail provider are 1 to 1,000")]
     Connections,
+    #[error("mails that stay on this machine go to a loopback address, and their links to http://localhost or one")]
+    Elsewhere,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::{Roots, Security};
 
     #[test]
     fn an_outlet_has_a_public_address_and_a_domain() {
@@ -83,6 +129,34 @@ mod tests {
         }
         for bad in ["", "http://a.example", "https://", "https:///x", "https://a.example/\"x", "https://a.example/?b"] {
             assert_eq!(outlet(bad).unwrap_err(), OutletError::Public, "{bad}");
+        }
+        let demo = TenantId::try_new("demo").unwrap();
+        let page =
+            "<img src=\"/sites/demo/files/1/a.png\"> url(/sites/demo/b) https://x.example/sites/demo/c /sites/demo2/d";
+        assert_eq!(
+            good.absolute(&demo, page),
+            "<img src=\"https://news.shop.example/sites/demo/files/1/a.png\"> url(https://news.shop.example/sites/demo/b) \
+             https://x.example/sites/demo/c /sites/demo2/d"
+        );
+    }
+
+    #[test]
+    fn mails_without_tls_stay_on_this_machine() {
+        let outlet = |sink: &str, public: &str| {
+            Outlet::on_this_machine(sink.parse().unwrap(), Domain::try_new("demo.example").unwrap(), public)
+        };
+        for public in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080", "http://localhost"] {
+            let link = outlet("127.0.0.1:25", public).unwrap().unsubscribe("abc");
+            assert!(crate::mail::Unsubscribe::try_new(&link, &link, None).is_ok(), "{link}");
+        }
+        for (sink, public) in [
+            ("192.0.2.1:25", "http://localhost"),
+            ("127.0.0.1:25", "http://shop.example"),
+            ("127.0.0.1:25", "http://localhost.shop.example"),
+            ("127.0.0.1:25", "http://127.0.0.1@shop.example/"),
+            ("127.0.0.1:25", "http://localhost:80@shop.example"),
+        ] {
+            assert_eq!(outlet(sink, public).unwrap_err(), OutletError::Elsewhere, "{sink} {public}");
         }
     }
 }

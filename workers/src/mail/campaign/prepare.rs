@@ -96,7 +96,11 @@ impl Prepared {
             intents: IntentKey::new(secret),
             campaign,
             purpose,
-            words: Words::try_new(content)?,
+            words: Words::try_new(&CampaignContent {
+                html: outlet.absolute(tenant, &content.html),
+                text: content.text.as_deref().map(|text| outlet.absolute(tenant, text)),
+                ..content.clone()
+            })?,
             from: Mailbox::new(name, address),
             list,
             feedback,
