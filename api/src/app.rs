@@ -3,6 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
+    platform::workers::{self, Workforce},
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -31,6 +32,7 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    pub workforce: Arc<dyn Workforce>,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
 }
@@ -61,6 +63,8 @@ impl App {
 
     pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
+        let workforce = parts.workforce.clone();
+        parts.registry.add_source(move |out| workers::render(&workforce.workers(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
         Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
     }

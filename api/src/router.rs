@@ -13,6 +13,7 @@ use crate::{
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
     mail::{self, campaigns::CampaignResource},
+    platform,
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
@@ -73,6 +74,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         identity::tenant::routes(),
         shop::orders::routes(),
         shop::products::routes(),
+        platform::workers::routes(),
         replays::routes(replayable()),
     ]
 }

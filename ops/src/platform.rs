@@ -6,6 +6,7 @@ use crate::{
     import_desk::Desk,
     mail::MailArgsError,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
+    workforce::Staff,
 };
 use api::{App, app::Parts, http::metrics::Registry};
 use bus_schema::{
@@ -33,6 +34,7 @@ use workers::{
         import_worker::{self, ImportFiles, ImportParts},
     },
     mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    runtime::Roster,
 };
 use writers::{
     EventStore, Writer,
@@ -102,6 +104,7 @@ impl Platform {
                 journal,
             }),
         ];
+        let workforce = Arc::new(Staff::new(Roster::of(&workers)));
         let app = App::new(Parts {
             cell,
             bus,
@@ -114,6 +117,7 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            workforce,
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })

@@ -19,6 +19,7 @@ mod sending;
 mod slow_clients;
 mod starts;
 mod stops;
+mod workers;
 
 use crate::support::{Client, Platform};
 use serde_json::json;

@@ -1,0 +1,3 @@
+//! Operating the platform: its workers.
+
+pub mod workers;
