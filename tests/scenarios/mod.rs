@@ -19,6 +19,7 @@ mod sending;
 mod slow_clients;
 mod starts;
 mod stops;
+mod suppressions;
 mod workers;
 
 use crate::support::{Client, Platform};
