@@ -62,8 +62,12 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// What an operator should look at although the platform is ready.
+    pub notes: Vec<String>,
     /// What acts on the log.
     pub workers: Vec<WorkerJson>,
+    /// Alarms that are raised.
+    pub alarms: usize,
 }
 
 impl App {
@@ -101,6 +105,7 @@ impl App {
             problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
         }
         let workers = self.workforce.workers();
+        let alarms = self.board.alarms().len();
         problems.extend(workers::problems(&workers));
         Readiness {
             ready: problems.is_empty(),
@@ -112,7 +117,9 @@ impl App {
             views,
             search_position,
             search_trouble,
+            notes: workers::notes(&workers, alarms),
             workers,
+            alarms,
         }
     }
 }

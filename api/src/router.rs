@@ -12,7 +12,6 @@ use crate::{
     http::ratelimit,
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
-    mail::{self, campaigns::CampaignResource},
     mail::{self, campaigns::CampaignResource, suppressions::SuppressionResource},
     platform,
     replays::{self, Replayable},
@@ -77,6 +76,8 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         identity::tenant::routes(),
         shop::orders::routes(),
         shop::products::routes(),
+        platform::alarms::routes(),
+        platform::parked_items::routes(),
         platform::workers::routes(),
         replays::routes(replayable()),
     ]

@@ -89,6 +89,11 @@ impl Worker {
         !self.task.is_finished()
     }
 
+    /// Cuts it off where it stands, as the death of its process would.
+    pub fn kill(self) {
+        self.task.abort();
+    }
+
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(STOP_WITHIN, &mut self.task).await.is_err() {

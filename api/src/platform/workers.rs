@@ -1,12 +1,27 @@
 //! `/v1/workers`: what acts on the log. Only for the tenant that operates the installation.
 
-use crate::{app::App, caller::Caller, http::problem::Problem};
-use axum::{Json, extract::State};
-use serde::Serialize;
+use crate::{
+    app::App,
+    caller::Caller,
+    command::{Command, CommandReceipt, NoBody},
+    http::{
+        extract::Path,
+        problem::{Problem, ProblemDocument},
+        token::Consistency,
+    },
+};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use bus_schema::platform::worker::worker_id;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use writers::platform::worker::{Worker, WorkerCommand};
 
 const READ: &str = "platform.worker:read";
+const WRITE: &str = "platform.worker:write";
+
+/// How long a read waits for the board at most: it follows the log within milliseconds.
+const BOARD_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The port to the workers of this process.
 pub trait Workforce: Send + Sync + 'static {
@@ -53,7 +68,15 @@ pub struct WorkerList {
 }
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(pause)).routes(routes!(resume))
+}
+
+/// Waits until the board has what the caller wrote. What it wrote elsewhere does not concern the board, so this ends in any
+/// case.
+pub(super) async fn board_wait(app: &App, consistency: &Consistency) {
+    if let Some(position) = consistency.token.position(app.cell.as_str()) {
+        app.board.wait(position, BOARD_WAIT.min(consistency.wait)).await;
+    }
 }
 
 /// Every worker: whether it runs, how far it is, what went wrong last. Only for the tenant that operates the installation.
@@ -61,6 +84,51 @@ pub fn routes() -> OpenApiRouter<App> {
 async fn list(State(app): State<App>, caller: Caller) -> Result<Json<WorkerList>, Problem> {
     caller.allow(READ)?;
     Ok(Json(WorkerList { items: app.workforce.workers() }))
+}
+
+/// Why a worker is paused.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NewPause {
+    /// No personal data.
+    pub reason: String,
+}
+
+/// Pauses a worker: what it has begun comes to a safe end, nothing new is begun until it is resumed, also after a restart.
+#[utoipa::path(post, path = "/v1/workers/{name}/pause", tag = "workers", request_body = NewPause,
+    params(("name" = String, Path, example = "campaigns")),
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
+async fn pause(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    command: Command<NewPause>,
+) -> Result<Response, Problem> {
+    let what = WorkerCommand::Pause { worker: name.clone(), reason: command.body.reason.clone() };
+    tell(&app, &name, &command, what).await
+}
+
+/// Lets a paused worker go on.
+#[utoipa::path(post, path = "/v1/workers/{name}/resume", tag = "workers",
+    params(("name" = String, Path, example = "campaigns")),
+    responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
+async fn resume(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    command: Command<NoBody>,
+) -> Result<Response, Problem> {
+    tell(&app, &name, &command, WorkerCommand::Resume { worker: name.clone() }).await
+}
+
+async fn tell<T>(app: &App, name: &str, command: &Command<T>, what: WorkerCommand) -> Result<Response, Problem> {
+    command.allow(WRITE)?;
+    if app.workforce.workers().iter().all(|worker| worker.name != name) {
+        return Err(Problem::not_found("worker"));
+    }
+    let (tenant, id) = (&command.caller.tenant, worker_id(name));
+    let receipt = app.writer.execute::<Worker>(tenant, id, &command.meta, &what).await?;
+    // The answer is given when it is so.
+    app.board.wait(receipt.position, BOARD_WAIT).await;
+    Ok(app.answer(StatusCode::OK, id, &receipt))
 }
 
 /// What keeps the platform from being ready, as far as its workers go.
@@ -71,8 +139,26 @@ pub fn problems(workers: &[WorkerJson]) -> impl Iterator<Item = String> {
     })
 }
 
+/// What an operator should look at although the platform is ready.
+pub fn notes(workers: &[WorkerJson], alarms: usize) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for worker in workers {
+        if worker.state == "paused" {
+            notes.push(format!("the worker {0} is paused; `millrace workers resume {0}` lets it go on", worker.name));
+        }
+        if worker.parked > 0 {
+            let (parked, name) = (worker.parked, &worker.name);
+            notes.push(format!("{parked} items of {name} are parked; see `millrace workers parked list`"));
+        }
+    }
+    if alarms > 0 {
+        notes.push(format!("{alarms} alarms are raised; see `millrace workers alarms`"));
+    }
+    notes
+}
+
 /// The metrics of all workers, in the text format of Prometheus.
-pub fn render(workers: &[WorkerJson], out: &mut String) {
+pub fn render(workers: &[WorkerJson], alarms: usize, out: &mut String) {
     use crate::http::metrics::{label_text, render_head};
     use std::fmt::Write as _;
     type Figure = fn(&WorkerJson) -> Option<u64>;
@@ -101,6 +187,8 @@ pub fn render(workers: &[WorkerJson], out: &mut String) {
             }
         }
     }
+    render_head(out, "millrace_alarms", "gauge", "Alarms that are raised.");
+    _ = writeln!(out, "millrace_alarms {alarms}");
 }
 
 #[cfg(test)]
@@ -127,16 +215,19 @@ mod tests {
         let found: Vec<_> = problems(&workers).collect();
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("campaigns"), "{found:?}");
+        let notes = notes(&workers, 1);
+        assert_eq!(notes.len(), 5, "a pause, three times parked, an alarm: {notes:?}");
     }
 
     #[test]
     fn the_metrics_name_each_worker() {
         let mut out = String::new();
-        render(&[worker("eraser", "running"), worker("imports", "stopped")], &mut out);
+        render(&[worker("eraser", "running"), worker("imports", "stopped")], 2, &mut out);
         for line in [
             "# TYPE millrace_worker_up gauge",
             "millrace_worker_up{worker=\"eraser\"} 1",
             "millrace_worker_up{worker=\"imports\"} 0",
+            "millrace_alarms 2",
             "millrace_worker_done_total{worker=\"eraser\"} 3",
             "millrace_worker_parked{worker=\"imports\"} 2",
         ] {

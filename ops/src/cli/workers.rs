@@ -1,12 +1,17 @@
 //! `millrace workers`
 
+mod parked;
+
 use super::client::{CliError, Client, Connection};
 use clap::Subcommand;
+use parked::ParkedCommand;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  millrace workers\n  millrace workers list --json")]
+#[command(
+    after_help = "Examples:\n  millrace workers\n  millrace workers pause campaigns --reason \"new provider\"\n  millrace workers parked list\n  millrace workers parked retry --all"
+)]
 pub struct WorkersArgs {
     #[command(flatten)]
     connection: Connection,
@@ -22,6 +27,26 @@ enum WorkersCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Begin nothing new, also after a restart; what has begun comes to a safe end
+    #[command(after_help = "Example:\n  millrace workers pause campaigns --reason \"the provider is being changed\"")]
+    Pause {
+        worker: String,
+        /// For those who find it paused; no personal data
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a paused worker go on
+    #[command(after_help = "Example:\n  millrace workers resume campaigns")]
+    Resume { worker: String },
+    /// Items a worker has given up: list, show, retry, drop
+    #[command(subcommand)]
+    Parked(ParkedCommand),
+    /// What needs a person
+    Alarms {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub async fn run(args: WorkersArgs) -> Result<(), CliError> {
@@ -29,6 +54,19 @@ pub async fn run(args: WorkersArgs) -> Result<(), CliError> {
     match args.command {
         None => list(&client, false).await,
         Some(WorkersCommand::List { json }) => list(&client, json).await,
+        Some(WorkersCommand::Pause { worker, reason }) => {
+            let request = client.request(Method::POST, &format!("/v1/workers/{worker}/pause"));
+            client.send(request.json(&json!({ "reason": reason }))).await?;
+            println!("{worker} is paused; `millrace workers resume {worker}` lets it go on");
+            Ok(())
+        }
+        Some(WorkersCommand::Resume { worker }) => {
+            client.json(Method::POST, &format!("/v1/workers/{worker}/resume")).await?;
+            println!("{worker} goes on");
+            Ok(())
+        }
+        Some(WorkersCommand::Parked(command)) => parked::run(&client, command).await,
+        Some(WorkersCommand::Alarms { json }) => alarms(&client, json).await,
     }
 }
 
@@ -44,6 +82,23 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
     );
     for worker in workers["items"].as_array().into_iter().flatten() {
         println!("{}", line(worker));
+    }
+    Ok(())
+}
+
+async fn alarms(client: &Client, json: bool) -> Result<(), CliError> {
+    let alarms = client.json(Method::GET, "/v1/alarms").await?;
+    if json {
+        println!("{alarms:#}");
+        return Ok(());
+    }
+    let items = alarms["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for alarm in items {
+        let text = |name: &str| alarm[name].as_str().unwrap_or_default();
+        println!("{}  {}  {}  {}", short(&alarm["raised_at"]), text("tenant"), text("about"), text("text"));
+    }
+    if items.is_empty() {
+        println!("no alarm is raised");
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::status::{Glance, WorkerStatus};
 use crate::worker::Worker;
+use projectors::platform::board::Board;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
@@ -51,6 +52,24 @@ impl Roster {
             (state, glance)
         };
         self.0.iter().map(look).collect()
+    }
+
+    /// Pauses and resumes as the board says, now and from now on. Ends with the roster's last holder.
+    pub fn follow(&self, board: &Board) {
+        self.obey(board);
+        let (members, board, mut changes) = (Arc::downgrade(&self.0), board.clone(), board.changes());
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(members) = members.upgrade() else { return };
+                Self(members).obey(&board);
+            }
+        });
+    }
+
+    fn obey(&self, board: &Board) {
+        for member in &*self.0 {
+            member.status.set_paused(board.is_paused(member.status.name()));
+        }
     }
 
     pub fn status(&self, name: &str) -> Option<&Arc<WorkerStatus>> {
