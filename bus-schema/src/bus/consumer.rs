@@ -207,7 +207,7 @@ impl Consumer {
 /// Whether a 409 says only that the answer is complete, or that as much is in flight as may be.
 fn is_complete(message: &Message) -> bool {
     let complete = ["Batch Completed", "Message Size Exceeds MaxBytes", "Exceeded MaxAckPending"];
-    !message.description.as_deref().is_none_or(|text| !complete.iter().any(|known| text.contains(known)))
+    message.description.as_deref().is_some_and(|text| complete.iter().any(|known| text.contains(known)))
 }
 
 /// One message, delivered for the `attempt`-th time.
