@@ -43,6 +43,7 @@ async fn run(bus: Bus, blobs: BlobStore, clock: Clock, mut stop: Stop) {
             () = stop.asked() => return,
         }
         wait = RHYTHM;
+        stop.pass().await;
         let tenants = match blobs.tenants().await {
             Ok(tenants) => tenants,
             Err(error) => {
