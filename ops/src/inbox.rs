@@ -126,6 +126,11 @@ fn router(mailbox: Mailbox) -> Router {
         .with_state(Arc::new(mailbox))
 }
 
+/// The inbox's own pages: no scripts, their own styles, mails in frames.
+const OWN: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
 /// Refuses whoever came under another name than this machine's, and changes another site's page asks for.
 async fn this_machine(request: Request, next: Next) -> Response {
     let headers = request.headers();
@@ -134,7 +139,11 @@ async fn this_machine(request: Request, next: Next) -> Response {
     let is_ours = is_this_machine(&host);
     let origin = text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{host}"));
     if is_ours && (origin || request.method().is_safe()) {
-        return next.run(request).await;
+        let mut response = next.run(request).await;
+        // A mail's HTML has a policy of its own.
+        response.headers_mut().entry(header::CONTENT_SECURITY_POLICY).or_insert(OWN);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return response;
     }
     (StatusCode::FORBIDDEN, "The inbox answers only to pages and names of this machine.\n").into_response()
 }

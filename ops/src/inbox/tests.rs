@@ -59,6 +59,8 @@ async fn mails_are_listed_searched_shown_and_deleted() {
     assert_eq!(status, StatusCode::OK);
     assert!(shown.contains("plain &lt;i&gt;text") && shown.contains("&lt;script&gt;alert(1)"), "{shown}");
     assert!(!shown.contains("<script") && shown.contains("sandbox=\"allow-popups"), "{shown}");
+    let own = ask(&router, from("/mails/1")).await.1["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(own.contains("style-src 'unsafe-inline'; frame-src 'self'") && !own.contains("script"), "{own}");
     let (_, headers, html) = ask(&router, from("/mails/1/html")).await;
     let policy = headers["content-security-policy"].to_str().unwrap();
     assert!(

@@ -83,7 +83,7 @@ impl Outlet {
             whole.push_str(before);
             // Behind a host it is the path of an address that is whole already.
             let behind_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_]~/".contains(byte);
-            if !whole.as_bytes().last().is_some_and(|byte| behind_host(byte)) {
+            if !whole.as_bytes().last().is_some_and(behind_host) {
                 whole.push_str(&self.public);
             }
             whole.push_str(&site);
