@@ -1,5 +1,8 @@
 //! Mail to many: campaigns.
 
 pub mod campaigns;
+pub mod links;
 pub mod recipients;
+pub mod report;
+pub mod responses;
 pub mod unsubscribe;

@@ -1,4 +1,5 @@
-//! Mail to many: campaigns, and the chunks in which they are sent.
+//! Mail to many: campaigns, the chunks in which they are sent, and what receivers do with them.
 
 pub mod campaign;
 pub mod chunk;
+pub mod response;

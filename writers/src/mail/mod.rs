@@ -2,4 +2,6 @@
 
 pub mod campaign;
 pub mod chunk;
+pub mod response;
+pub mod tracking;
 pub mod unsubscribe;
