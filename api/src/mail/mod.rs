@@ -5,4 +5,5 @@ pub mod links;
 pub mod recipients;
 pub mod report;
 pub mod responses;
+pub mod suppressions;
 pub mod unsubscribe;

@@ -1,5 +1,6 @@
-//! Mail to many: campaigns.
+//! Mail to many: campaigns, and the addresses that get none.
 
 pub mod campaigns;
 pub mod recipients;
 pub mod responses;
+pub mod suppressions;
