@@ -8,6 +8,7 @@ mod courses;
 mod damage;
 mod erasure;
 mod feed;
+pub(crate) mod fulfilments;
 mod isolation;
 mod orders;
 mod pages;
