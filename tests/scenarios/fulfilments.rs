@@ -55,8 +55,8 @@ pub(crate) async fn line(client: &Client, order: Uuid, product: Uuid, state: &st
     let mut found = Value::Null;
     eventually(&format!("the line is {state}"), 60, async || {
         let shown = client.get(&format!("/v1/fulfilments/{order}")).send().await.json();
-        let lines = shown["lines"].as_array().into_iter().flatten();
-        found = lines.filter(|line| line["product"] == product.to_string()).next_back().cloned().unwrap_or_default();
+        let mut lines = shown["lines"].as_array().into_iter().flatten();
+        found = lines.find(|line| line["product"] == product.to_string()).cloned().unwrap_or_default();
         found["state"] == state
     })
     .await;

@@ -135,7 +135,7 @@ fn begin(now: &OrderNow, deadline: Micros) -> Decision<FulfilmentEvent> {
     }
     let refunded = |line: &CourseLine| {
         let (product, pieces) = (line.product, given_back(now, line));
-        (pieces > 0).then(|| LineRefunded { product, pieces, deadline })
+        (pieces > 0).then_some(LineRefunded { product, pieces, deadline })
     };
     let refunds: Vec<_> = lines.iter().filter_map(refunded).collect();
     let started = Decision::event(FulfilmentStarted { contact: now.contact, lines, deadline });
