@@ -10,6 +10,7 @@ mod erasure;
 mod feed;
 mod feedback;
 mod files;
+pub(crate) mod fulfilments;
 mod inbox;
 mod isolation;
 mod orders;

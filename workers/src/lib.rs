@@ -10,7 +10,9 @@ pub mod cms;
 pub mod crm;
 pub mod log_reader;
 pub mod mail;
+pub mod process;
 pub mod runtime;
+pub mod shop;
 pub mod smtp;
 pub mod worker;
 
