@@ -3,6 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
+    mail::providers::{self, ProviderDesk},
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -31,6 +32,7 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    pub mail_providers: Arc<dyn ProviderDesk>,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
 }
@@ -62,6 +64,7 @@ impl App {
     pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
+        providers::measure(&parts.registry, parts.mail_providers.clone());
         Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
     }
 

@@ -1,6 +1,6 @@
 //! Whether the process lives and whether it can serve; per view where it stands.
 
-use crate::app::App;
+use crate::{app::App, mail::providers::MailProvider};
 use axum::{
     Json,
     extract::State,
@@ -59,6 +59,9 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// In the order in which they are tried. One that rests keeps nothing from being ready: its mails go to the next, or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mail_providers: Vec<MailProvider>,
 }
 
 impl App {
@@ -105,6 +108,7 @@ impl App {
             views,
             search_position,
             search_trouble,
+            mail_providers: self.mail_providers.providers(),
         }
     }
 }

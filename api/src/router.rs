@@ -65,6 +65,8 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         learning::enrolments::routes(),
         mail::campaigns::routes(),
         mail::recipients::routes(),
+        mail::attempts::routes(),
+        mail::retries::routes(),
         mail::unsubscribe::routes(),
         identity::sessions::routes(),
         identity::me::routes(),

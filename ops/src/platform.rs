@@ -4,7 +4,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     import_desk::Desk,
-    mail::MailArgsError,
+    mail::{MailArgsError, ProviderBoard},
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
 };
 use api::{App, app::Parts, http::metrics::Registry};
@@ -32,7 +32,7 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    mail::campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
 };
 use writers::{
     EventStore, Writer,
@@ -42,7 +42,7 @@ use writers::{
 };
 
 /// The cell of the embedded profile.
-const CELL: &str = "eu1";
+pub const CELL: &str = "eu1";
 
 /// A running platform. [`Platform::stop`] ends it in order.
 pub struct Platform {
@@ -54,7 +54,7 @@ pub struct Platform {
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>) -> Result<Self, StartError> {
+    pub async fn start(path: &Path, outlet: Option<Outlet>, pace: Pace) -> Result<Self, StartError> {
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
@@ -83,6 +83,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let workers = vec![
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
@@ -100,6 +101,7 @@ impl Platform {
                 search: search.clone(),
                 outlet,
                 journal,
+                pace,
             }),
         ];
         let app = App::new(Parts {
@@ -114,6 +116,7 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            mail_providers,
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })
@@ -139,7 +142,7 @@ impl Platform {
 }
 
 /// The index is a copy: one of another format is made anew from the log.
-async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
+pub async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
     match SearchIndex::open(data.search(), IndexOptions::default()).await {
         Err(SearchError::NeedsRebuild { .. }) => {
             tracing::info!("the search index has another format and is rebuilt");
@@ -178,6 +181,10 @@ pub enum StartError {
              mails that were being sent are unknown then"
     )]
     Journal(#[source] std::io::Error),
+    #[error("no mail provider is configured: give --mail-host or --mail-providers, as to the platform")]
+    NoProvider,
+    #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]
+    NothingToJoin { path: String },
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]

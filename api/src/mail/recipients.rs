@@ -70,12 +70,14 @@ pub struct CampaignRecipient {
     pub cause: Option<String>,
     /// What the provider calls the mail.
     pub provider_id: Option<String>,
+    /// Which provider it was, as the installation calls it.
+    pub provider: Option<String>,
 }
 
 impl From<Recipient> for CampaignRecipient {
     fn from(recipient: Recipient) -> Self {
-        let Recipient { contact, state, at, cause, provider_id } = recipient;
-        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id }
+        let Recipient { contact, state, at, cause, provider_id, provider } = recipient;
+        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id, provider }
     }
 }
 
