@@ -15,10 +15,12 @@ mod paging;
 mod refusals;
 mod repetition;
 mod replays;
+mod retries;
 mod sending;
 mod slow_clients;
 mod starts;
 mod stops;
+mod suppressions;
 
 use crate::support::{Client, Platform};
 use serde_json::json;
@@ -30,9 +32,13 @@ fn unique(prefix: &str) -> String {
 
 /// The owner of a new tenant of the shared platform.
 async fn tenant() -> Client {
+    tenant_of(&Platform::shared().client()).await
+}
+
+/// The owner of a new tenant of this operator's platform.
+async fn tenant_of(operator: &Client) -> Client {
     let (name, password) = (unique("t"), unique("A long passphrase "));
     let email = format!("owner@{name}.example");
-    let operator = Platform::shared().client();
     let founded = json!({"tenant": name, "name": "A tenant", "email": email, "password": password});
     operator.post("/v1/tenants", &founded).send().await.expect(201);
     let login = json!({"tenant": name, "email": email, "password": password});

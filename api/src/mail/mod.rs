@@ -5,4 +5,5 @@ pub mod campaigns;
 pub mod providers;
 pub mod recipients;
 pub mod retries;
+pub mod suppressions;
 pub mod unsubscribe;

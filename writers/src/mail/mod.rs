@@ -3,4 +3,5 @@
 pub mod campaign;
 pub mod chunk;
 pub mod recipients;
+pub mod suppression;
 pub mod unsubscribe;

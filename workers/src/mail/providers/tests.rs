@@ -68,7 +68,8 @@ async fn every_stage_of_the_table_decides_who_gets_the_mail() {
         (Point::Rcpt, say("450 4.2.1 greylisted"), Some("rcpt 450 4.2.1"), false),
         (Point::Rcpt, say("452 4.3.1 out of space"), None, false),
         (Point::Rcpt, Act::Drop, None, false),
-        (Point::Body, Act::Drop, None, false),
+        // The message left in one piece with its dot, and nobody can tell that it was not read.
+        (Point::Body, Act::Drop, Some("dot: connection lost"), false),
         (Point::Dot, say("454 Throttling failure"), None, false),
         (Point::Dot, say("421 4.3.2 shutting down"), None, false),
         (Point::Dot, say("450 4.2.0 later"), Some("dot 450 4.2.0"), false),
