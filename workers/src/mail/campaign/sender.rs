@@ -37,8 +37,8 @@ use writers::{
     },
 };
 
-/// Chunks sent at once: while one is recorded and its next mails are made, the other's are handed over.
-const LANES: usize = 2;
+/// Chunks sent at once: while one is recorded and its next mails are made, those of the others are handed over.
+const LANES: usize = 6;
 /// So many windows without a success, one after the other, pause a campaign: about ten minutes.
 const TROUBLES: u32 = 14;
 /// The longest rest after such a window.
