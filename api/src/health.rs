@@ -1,6 +1,10 @@
 //! Whether the process lives and whether it can serve; per view where it stands.
 
-use crate::{app::App, mail::providers::MailProvider};
+use crate::{
+    app::App,
+    mail::providers::MailProvider,
+    platform::workers::{self, WorkerJson},
+};
 use axum::{
     Json,
     extract::State,
@@ -62,6 +66,12 @@ pub struct Readiness {
     /// In the order in which they are tried. One that rests keeps nothing from being ready: its mails go to the next, or wait.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mail_providers: Vec<MailProvider>,
+    /// What an operator should look at although the platform is ready.
+    pub notes: Vec<String>,
+    /// What acts on the log.
+    pub workers: Vec<WorkerJson>,
+    /// Alarms that are raised.
+    pub alarms: usize,
 }
 
 impl App {
@@ -98,6 +108,9 @@ impl App {
         if log_position.saturating_sub(search_position) > MAX_LAG {
             problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
         }
+        let workers = self.workforce.workers();
+        let alarms = self.board.alarms().len();
+        problems.extend(workers::problems(&workers));
         Readiness {
             ready: problems.is_empty(),
             problems,
@@ -109,6 +122,9 @@ impl App {
             search_position,
             search_trouble,
             mail_providers: self.mail_providers.providers(),
+            notes: workers::notes(&workers, alarms),
+            workers,
+            alarms,
         }
     }
 }
