@@ -8,6 +8,7 @@ mod courses;
 mod damage;
 mod erasure;
 mod feed;
+mod feedback;
 mod isolation;
 mod orders;
 mod pages;
@@ -36,7 +37,7 @@ async fn tenant() -> Client {
     tenant_of(&Platform::shared().client()).await
 }
 
-/// The owner of a new tenant of this operator's platform.
+/// The owner of a new tenant of an operator's platform.
 async fn tenant_of(operator: &Client) -> Client {
     let (name, password) = (unique("t"), unique("A long passphrase "));
     let email = format!("owner@{name}.example");

@@ -3,5 +3,7 @@
 pub mod campaign;
 pub mod chunk;
 pub mod recipients;
+pub mod response;
 pub mod suppression;
+pub mod tracking;
 pub mod unsubscribe;
