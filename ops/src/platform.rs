@@ -35,7 +35,8 @@ use workers::{
         import_worker::{self, ImportFiles, ImportParts},
     },
     mail::campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
-    runtime::Roster,
+    runtime::{Roster, RuntimeParts, timers},
+    shop::fulfilment,
 };
 use writers::{
     EventStore, Writer,
@@ -95,7 +96,11 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
+        let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
+        let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
+            fulfilments,
+            timers::start(bus.clone(), [(fulfilment::NAME, fulfilment_timers)].into()),
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
                 bus: bus.clone(),
