@@ -4,7 +4,10 @@ use crate::{
     cms::files::desk::FileDesk,
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::responses::Responses,
+    mail::{
+        providers::{self, ProviderDesk},
+        responses::Responses,
+    },
     platform::workers::{self, Workforce},
     quotas::{Limits, Quotas},
     replays::Replays,
@@ -35,6 +38,7 @@ pub struct Parts {
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
     pub files: Arc<dyn FileDesk>,
+    pub mail_providers: Arc<dyn ProviderDesk>,
     pub workforce: Arc<dyn Workforce>,
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
@@ -71,6 +75,7 @@ impl App {
         let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
         parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
+        providers::measure(&parts.registry, parts.mail_providers.clone());
         let (replays, responses) = (Replays::default(), OnceLock::new());
         Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
     }

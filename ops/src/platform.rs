@@ -5,7 +5,7 @@ use crate::{
     disk::{self, DiskFull},
     file_desk::{self, FileArgs},
     import_desk::Desk,
-    mail::MailArgsError,
+    mail::{MailArgsError, ProviderBoard},
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
 };
@@ -36,7 +36,7 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    mail::campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
     runtime::{Roster, RuntimeParts, timers},
     shop::fulfilment,
 };
@@ -50,7 +50,7 @@ use writers::{
 /// How long the start waits for what operators said of the workers.
 const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
-const CELL: &str = "eu1";
+pub const CELL: &str = "eu1";
 
 /// A running platform. [`Platform::stop`] ends it in order.
 pub struct Platform {
@@ -62,7 +62,7 @@ pub struct Platform {
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>, limits: FileArgs) -> Result<Self, StartError> {
+    pub async fn start(path: &Path, outlet: Option<Outlet>, pace: Pace, limits: FileArgs) -> Result<Self, StartError> {
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
@@ -92,6 +92,7 @@ impl Platform {
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let file_blobs = BlobStore::folder(data.files());
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let board = Board::start(bus.clone());
         // Who is paused must be known before anybody begins.
@@ -119,6 +120,7 @@ impl Platform {
                 search: search.clone(),
                 outlet,
                 journal,
+                pace,
             }),
         ];
         let roster = Roster::of(&workers);
@@ -137,6 +139,7 @@ impl Platform {
             registry,
             imports,
             files: Arc::new(file_desk::Desk::new(file_blobs, limits)),
+            mail_providers,
             workforce,
             board,
             mail_obstacle,
@@ -165,7 +168,7 @@ impl Platform {
 }
 
 /// The index is a copy: one of another format is made anew from the log.
-async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
+pub async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
     match SearchIndex::open(data.search(), IndexOptions::default()).await {
         Err(SearchError::NeedsRebuild { .. }) => {
             tracing::info!("the search index has another format and is rebuilt");
@@ -204,6 +207,10 @@ pub enum StartError {
              mails that were being sent are unknown then"
     )]
     Journal(#[source] std::io::Error),
+    #[error("no mail provider is configured: give --mail-host or --mail-providers, as to the platform")]
+    NoProvider,
+    #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]
+    NothingToJoin { path: String },
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]
