@@ -1,6 +1,6 @@
 //! Whether the process lives and whether it can serve; per view where it stands.
 
-use crate::app::App;
+use crate::{app::App, protection::ProviderReadiness};
 use axum::{
     Json,
     extract::State,
@@ -59,6 +59,8 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// Where the log is copied to. It never keeps the process from being ready: see `/v1/protection` and the metrics.
+    pub protection: Vec<ProviderReadiness>,
 }
 
 impl App {
@@ -105,6 +107,7 @@ impl App {
             views,
             search_position,
             search_trouble,
+            protection: self.protection.status().providers.into_iter().map(ProviderReadiness::from).collect(),
         }
     }
 }

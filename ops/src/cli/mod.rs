@@ -5,5 +5,8 @@ pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod import;
+pub mod protection;
 pub mod replay;
+pub mod restore;
+pub mod source;
 pub mod views;
