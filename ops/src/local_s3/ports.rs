@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     io,
     net::{Ipv4Addr, TcpListener},
+    sync::{Mutex, PoisonError},
 };
 
 /// Its flags that take a port, in the order of [`Ports`]. Without them it would listen on fixed ones.
@@ -30,12 +31,20 @@ impl Ports {
         if let Some(ports) = preferred.filter(|ports| listen(ports.0).is_ok()) {
             return Ok(ports.clone());
         }
+        // Several servers start at once, and what one was given is free until it listens.
+        static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held until the last is found, so that they differ.
+        let mut held: Vec<TcpListener> = Vec::new();
         let mut ports = [0; FLAGS.len()];
-        // All are held until the last is found, so that they differ.
-        let listeners = listen(ports)?;
-        for (port, listener) in ports.iter_mut().zip(&listeners) {
-            *port = listener.local_addr()?.port();
+        for port in &mut ports {
+            while *port == 0 || given.contains(port) {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                *port = listener.local_addr()?.port();
+                held.push(listener);
+            }
         }
+        given.extend(ports);
         Ok(Self(ports))
     }
 

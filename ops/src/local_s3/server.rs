@@ -19,6 +19,7 @@ use crate::{
         process::{ProcessId, Record},
     },
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -29,7 +30,7 @@ use std::{
 };
 use tokio::time::Instant;
 use workers::archive::{
-    ObjectStore,
+    ObjectError, ObjectStore, ObjectStorePort,
     backend::s3::{InvalidS3Url, S3Objects, S3Options, TlsSetup},
 };
 
@@ -37,6 +38,8 @@ use workers::archive::{
 const BUCKET: &str = "archive";
 const CREDENTIALS: &str = "credentials";
 const RECORD: &str = "server.json";
+/// An object that says that objects can be read.
+const READY: &str = "ready";
 /// It makes its first volumes with the first write, so a slow machine takes a while.
 const START: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -147,7 +150,7 @@ impl LocalServer {
         let end = Instant::now() + START;
         loop {
             let answer = match objects.ensure_bucket().await {
-                Ok(()) => ObjectStore::s3(objects.clone()).check().await,
+                Ok(()) => usable(&objects).await,
                 Err(error) => Err(error),
             };
             match answer {
@@ -176,6 +179,12 @@ impl Drop for LocalServer {
             _ = thread.join();
         }
     }
+}
+
+/// It answers before its volumes have come back, so an object that is there already has to be read.
+async fn usable(objects: &S3Objects) -> Result<(), ObjectError> {
+    objects.put_new(READY, Bytes::from_static(b"ready")).await?;
+    objects.get(READY, 16).await.map(|_| ())
 }
 
 fn address(port: u16) -> String {

@@ -105,7 +105,8 @@ impl Supervisor {
         command
             .args(["-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-iam=false"])
             .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", "-volume.max=100"])
-            .arg("-master.volumeSizeLimitMB=256")
+            // It would wait ten seconds for clients that nobody told.
+            .args(["-master.volumeSizeLimitMB=256", "-volume.preStopSeconds=1"])
             .arg(format!("-dir={}", plan.folder.join("data").display()))
             // As two arguments, so that the record finds it.
             .arg("-s3.config")
