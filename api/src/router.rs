@@ -12,7 +12,7 @@ use crate::{
     http::ratelimit,
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
-    mail::{self, campaigns::CampaignResource},
+    mail::{self, campaigns::CampaignResource, suppressions::SuppressionResource},
     protection,
     replays::{self, Replayable},
     resource,
@@ -52,6 +52,7 @@ resources![
     OrderResource,
     PageResource,
     ProductResource,
+    SuppressionResource,
 ];
 
 /// The command endpoints with their descriptions.
@@ -66,6 +67,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         learning::enrolments::routes(),
         mail::campaigns::routes(),
         mail::recipients::routes(),
+        mail::suppressions::routes(),
         mail::unsubscribe::routes(),
         identity::sessions::routes(),
         identity::me::routes(),

@@ -1,4 +1,5 @@
-//! Mail to many: campaigns, and the chunks in which they are sent.
+//! Mail to many: campaigns, the chunks in which they are sent, and the addresses that get none.
 
 pub mod campaign;
 pub mod chunk;
+pub mod suppression;

@@ -1,4 +1,5 @@
-//! Mail to many: campaigns.
+//! Mail to many: campaigns, and the addresses that get none.
 
 pub mod campaigns;
 pub mod recipients;
+pub mod suppressions;

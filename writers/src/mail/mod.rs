@@ -2,4 +2,5 @@
 
 pub mod campaign;
 pub mod chunk;
+pub mod suppression;
 pub mod unsubscribe;
