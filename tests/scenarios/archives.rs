@@ -1,6 +1,7 @@
 //! A platform's log at two providers: it comes back from each of them alone.
 
 mod damage;
+mod kills;
 mod local;
 mod restoring;
 mod starting;

@@ -19,6 +19,7 @@ use crate::{
         process::{ProcessId, Record},
     },
 };
+use bus_schema::ids::random_uuid;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -203,7 +204,7 @@ fn plan(folder: &Path, name: &str, binary: PathBuf) -> Result<Plan, LocalServerE
     let folder = folder.canonicalize().map_err(|error| NatsError::writing(folder, error))?;
     let path = folder.join(CREDENTIALS);
     if !path.exists() {
-        let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        let secret = format!("{}{}", random_uuid().simple(), random_uuid().simple());
         write_private(&path, &format!("millrace\n{secret}\n"))?;
     }
     let (access, secret) = credentials(&path)?;

@@ -1,6 +1,7 @@
 //! The figures, a file each.
 
 mod alone;
+mod archive;
 mod commands;
 mod growth;
 mod import;
@@ -12,7 +13,8 @@ mod visible;
 use crate::{AnyError, Scale, table::Outcome};
 
 /// In the order in which they are measured; `visible` uses what `commands` found.
-pub(crate) const NAMES: [&str; 8] = ["commands", "alone", "rebuild", "visible", "page", "import", "growth", "memory"];
+pub(crate) const NAMES: [&str; 9] =
+    ["commands", "alone", "rebuild", "visible", "page", "import", "growth", "memory", "archive"];
 
 /// Clients at once where a row speaks of full load.
 const CLIENTS: usize = 256;
@@ -31,6 +33,7 @@ pub(crate) async fn run(name: &str, scale: Scale, peak: &mut Option<f64>) -> Res
         "import" => import::measure(scale).await,
         "growth" => growth::measure(scale).await,
         "memory" => memory::measure(scale).await,
+        "archive" => archive::measure(scale).await,
         _ => Err(format!("there is no row {name}").into()),
     }
 }
