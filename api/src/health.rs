@@ -1,6 +1,10 @@
 //! Whether the process lives and whether it can serve; per view where it stands.
 
-use crate::{app::App, protection::ProviderReadiness};
+use crate::{
+    app::App,
+    platform::workers::{self, WorkerJson},
+    protection::ProviderReadiness,
+};
 use axum::{
     Json,
     extract::State,
@@ -61,6 +65,12 @@ pub struct Readiness {
     pub search_trouble: Option<String>,
     /// Where the log is copied to. It never keeps the process from being ready: see `/v1/protection` and the metrics.
     pub protection: Vec<ProviderReadiness>,
+    /// What an operator should look at although the platform is ready.
+    pub notes: Vec<String>,
+    /// What acts on the log.
+    pub workers: Vec<WorkerJson>,
+    /// Alarms that are raised.
+    pub alarms: usize,
 }
 
 impl App {
@@ -97,6 +107,9 @@ impl App {
         if log_position.saturating_sub(search_position) > MAX_LAG {
             problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
         }
+        let workers = self.workforce.workers();
+        let alarms = self.board.alarms().len();
+        problems.extend(workers::problems(&workers));
         Readiness {
             ready: problems.is_empty(),
             problems,
@@ -108,6 +121,9 @@ impl App {
             search_position,
             search_trouble,
             protection: self.protection.status().providers.into_iter().map(ProviderReadiness::from).collect(),
+            notes: workers::notes(&workers, alarms),
+            workers,
+            alarms,
         }
     }
 }

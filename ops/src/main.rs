@@ -13,6 +13,7 @@ mod platform;
 mod ready;
 mod setup;
 mod up;
+mod workforce;
 
 use clap::{Parser, Subcommand};
 use std::{io::Write, process::ExitCode};
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   millrace views list
   millrace protection status
   millrace restore --from https://s3.example.com/archive --into ./restored --help
+  millrace workers
   millrace doctor";
 
 #[derive(Subcommand)]
@@ -56,6 +58,8 @@ enum Command {
     Protection(cli::protection::ProtectionArgs),
     /// Make a data directory out of the archive of one provider
     Restore(cli::restore::RestoreArgs),
+    /// What acts on the log: whether it runs, how far it is, what went wrong
+    Workers(cli::workers::WorkersArgs),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
                 Err(error) => Err(error),
             },
             Command::Restore(args) => cli::restore::run(args).await,
+            Command::Workers(args) => cli::workers::run(args).await,
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -10,3 +10,4 @@ pub mod replay;
 pub mod restore;
 pub mod source;
 pub mod views;
+pub mod workers;
