@@ -19,7 +19,7 @@ use std::{
 /// A server that ran this long is healthy.
 const STABLE: Duration = Duration::from_secs(30);
 /// How long it may take to end before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 /// A line longer than this (bytes) is cut.
 const MAX_LINE: u64 = 16 << 10;
 
