@@ -98,12 +98,14 @@ catalog! {
     Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
     Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
+    Fulfilment = "shop" / "fulfilment" => crate::shop::fulfilment::FulfilmentEvent;
     Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
     Page = "cms" / "page" => crate::cms::page::PageEvent;
     Course = "learning" / "course" => crate::learning::course::CourseEvent;
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
+    Response = "mail" / "response" => crate::mail::response::ResponseEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;

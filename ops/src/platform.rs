@@ -39,7 +39,8 @@ use workers::{
         import_worker::{self, ImportFiles, ImportParts},
     },
     mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
-    runtime::Roster,
+    runtime::{Roster, RuntimeParts, timers},
+    shop::fulfilment,
 };
 use writers::{
     EventStore, Writer,
@@ -110,7 +111,11 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
+        let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
+        let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
+            fulfilments,
+            timers::start(bus.clone(), [(fulfilment::NAME, fulfilment_timers)].into()),
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
                 bus: bus.clone(),
@@ -178,6 +183,7 @@ impl Platform {
     /// Workers first: they stop at their next checkpoint, for which they need the log. Then what they wrote is archived,
     /// then the log ends, and last the providers on this machine.
     pub async fn stop(self) {
+        self.app.flush().await;
         futures::future::join_all(self.workers.into_iter().map(Worker::stop)).await;
         self.protection.stop().await;
         self.nats.stop().await;

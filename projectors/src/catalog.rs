@@ -5,7 +5,7 @@ use crate::{
     cms::{self, routes::Routes},
     crm::{self, timeline::Timeline},
     identity, learning,
-    mail::{self, recipients::Recipients},
+    mail::{self, recipients::Recipients, responses::Responses},
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
@@ -36,13 +36,14 @@ record_views![
     learning::enrolments::Enrolments,
     mail::campaigns::Campaigns,
     mail::suppressions::Suppressions,
+    shop::fulfilments::Fulfilments,
     shop::orders::Orders,
     shop::products::Products,
 ];
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    let others: [Arc<dyn Projection>; 4] =
-        [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits), Arc::new(Recipients)];
+    let others: [Arc<dyn Projection>; 5] =
+        [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits), Arc::new(Recipients), Arc::new(Responses)];
     record_projections().into_iter().chain(others).collect()
 }

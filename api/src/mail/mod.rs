@@ -1,6 +1,9 @@
 //! Mail to many: campaigns.
 
 pub mod campaigns;
+pub mod links;
 pub mod recipients;
+pub mod report;
+pub mod responses;
 pub mod suppressions;
 pub mod unsubscribe;

@@ -118,13 +118,15 @@ fn unanswered(error: ObjectError) -> Result<(), ArchiveStartError> {
     Ok(())
 }
 
-/// `MILLRACE_CRASH_AT=segment_put:3` ends this process like kill -9 when an archiver comes to this point for the third
+/// `MILLRACE_CRASH_AT=archiver.segment_put:3` ends this process like kill -9 when an archiver comes to this point for the third
 /// time. For tests: a release build does not know it.
 #[cfg(debug_assertions)]
 fn crash_point() -> Probe {
     use std::sync::atomic::{AtomicU32, Ordering};
     let Ok(wanted) = std::env::var("MILLRACE_CRASH_AT") else { return Probe::default() };
-    let (point, count) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+    // Other workers have places of their own.
+    let Some(wanted) = wanted.strip_prefix("archiver.") else { return Probe::default() };
+    let (point, count) = wanted.split_once(':').unwrap_or((wanted, "1"));
     let (point, left) = (point.replace('_', ""), AtomicU32::new(count.parse().unwrap_or(1)));
     Probe::new(move |at| {
         if format!("{at:?}").to_lowercase() == point && left.fetch_sub(1, Ordering::SeqCst) == 1 {

@@ -25,7 +25,7 @@ async fn a_platform_killed_at_any_point_loses_and_doubles_nothing() {
 async fn dies_at(point: &str) {
     let archived = Archived::new().await;
     // Not at once: it has to serve first.
-    let platform = archived.platform_with("one", &[("MILLRACE_CRASH_AT", format!("{point}:8"))]);
+    let platform = archived.platform_with("one", &[("MILLRACE_CRASH_AT", format!("archiver.{point}:8"))]);
     let client = platform.client();
     let mut acknowledged = Vec::new();
     for index in 0..600 {

@@ -2,5 +2,7 @@
 
 pub mod campaign;
 pub mod chunk;
+pub mod response;
 pub mod suppression;
+pub mod tracking;
 pub mod unsubscribe;

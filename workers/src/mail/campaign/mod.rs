@@ -22,6 +22,7 @@ mod prepare;
 mod recovery;
 mod sender;
 mod stack;
+mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};
