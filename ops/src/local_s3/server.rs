@@ -42,7 +42,10 @@ const RECORD: &str = "server.json";
 /// An object that says that objects can be read.
 const READY: &str = "ready";
 /// It makes its first volumes with the first write, so a slow machine takes a while.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(40);
+/// How long one call may take, at the start and later.
+const TRY: Duration = Duration::from_secs(5);
+const CALL: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is remembered between two runs.
@@ -91,9 +94,21 @@ pub fn is_folder_of_one(folder: &Path) -> bool {
 
 impl LocalServer {
     /// Starts a server over a folder, which is made when it does not exist, and returns when its bucket can be used.
+    ///
+    /// On a busy machine its parts sometimes do not find each other; then it is started once more, on other ports.
     pub async fn start(folder: &Path, name: &str) -> Result<Self, LocalServerError> {
+        match Self::attempt(folder, name, true).await {
+            Err(LocalServerError::NoAnswer { name, why, .. }) => {
+                tracing::warn!(provider = name, why, "a local S3 server does not begin and is started once more");
+                Self::attempt(folder, &name, false).await
+            }
+            started => started,
+        }
+    }
+
+    async fn attempt(folder: &Path, name: &str, same_ports: bool) -> Result<Self, LocalServerError> {
         let binary = find_binary().map_err(|tried| LocalServerError::BinaryMissing { tried })?;
-        let plan = plan(folder, name, binary)?;
+        let plan = plan(folder, name, binary, same_ports)?;
         let (outbox, inbox) = channel();
         let (port, folder) = (plan.ports.s3(), plan.folder.clone());
         let supervisor = Supervisor { plan, inbox, outbox: outbox.clone(), runs: 0 };
@@ -117,7 +132,7 @@ impl LocalServer {
 
     /// The objects of a server over this folder, wherever it listens.
     pub fn store_at(folder: &Path, name: &str, address: &str) -> Result<ObjectStore, LocalServerError> {
-        Ok(ObjectStore::s3(objects(folder, name, address)?))
+        Ok(ObjectStore::s3(objects(folder, name, address, CALL)?))
     }
 
     pub fn name(&self) -> &str {
@@ -147,7 +162,7 @@ impl LocalServer {
     }
 
     async fn wait_until_ready(&self) -> Result<(), LocalServerError> {
-        let objects = objects(&self.folder, &self.name, &self.address())?;
+        let objects = objects(&self.folder, &self.name, &self.address(), TRY)?;
         let end = Instant::now() + START;
         loop {
             let answer = match objects.ensure_bucket().await {
@@ -192,13 +207,14 @@ fn address(port: u16) -> String {
     format!("http://127.0.0.1:{port}/{BUCKET}")
 }
 
-fn objects(folder: &Path, name: &str, address: &str) -> Result<S3Objects, LocalServerError> {
+fn objects(folder: &Path, name: &str, address: &str, timeout: Duration) -> Result<S3Objects, LocalServerError> {
     let (access, secret) = credentials(&folder.join(CREDENTIALS))?;
-    Ok(S3Objects::try_new(S3Options::parse(name, address, &access, &secret)?)?)
+    let options = S3Options { timeout, ..S3Options::parse(name, address, &access, &secret)? };
+    Ok(S3Objects::try_new(options)?)
 }
 
 /// Prepares the folder and ends a server that an earlier run left there.
-fn plan(folder: &Path, name: &str, binary: PathBuf) -> Result<Plan, LocalServerError> {
+fn plan(folder: &Path, name: &str, binary: PathBuf, same_ports: bool) -> Result<Plan, LocalServerError> {
     let data = folder.join("data");
     fs::create_dir_all(&data).map_err(|error| NatsError::writing(&data, error))?;
     let folder = folder.canonicalize().map_err(|error| NatsError::writing(folder, error))?;
@@ -221,7 +237,7 @@ fn plan(folder: &Path, name: &str, binary: PathBuf) -> Result<Plan, LocalServerE
         let record = Record { port: known.ports.s3(), binary: binary.clone(), config, process: known.process };
         record.stop_orphan()?;
     }
-    let ports = Ports::choose(remembered.as_ref().map(|known| &known.ports));
+    let ports = Ports::choose(remembered.as_ref().filter(|_| same_ports).map(|known| &known.ports));
     let ports = ports.map_err(|source| LocalServerError::Ports { source })?;
     Ok(Plan { name: name.to_owned(), binary, folder, ports })
 }
