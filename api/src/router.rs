@@ -69,6 +69,8 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         mail::campaigns::routes(),
         mail::links::routes(),
         mail::recipients::routes(),
+        mail::attempts::routes(),
+        mail::retries::routes(),
         mail::report::routes(),
         mail::suppressions::routes(),
         mail::unsubscribe::routes(),

@@ -8,7 +8,7 @@ use crate::{
     disk::{self, DiskFull},
     import_desk::Desk,
     local_s3::{LocalServer, LocalServerError},
-    mail::MailArgsError,
+    mail::{MailArgsError, ProviderBoard},
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
 };
@@ -38,7 +38,7 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    mail::campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
     runtime::{Roster, RuntimeParts, timers},
     shop::fulfilment,
 };
@@ -68,7 +68,12 @@ pub struct Platform {
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>, archives: &ArchiveArgs) -> Result<Self, StartError> {
+    pub async fn start(
+        path: &Path,
+        outlet: Option<Outlet>,
+        pace: Pace,
+        archives: &ArchiveArgs,
+    ) -> Result<Self, StartError> {
         let mut providers = archives.providers()?;
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
@@ -105,6 +110,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let board = Board::start(bus.clone());
         // Who is paused must be known before anybody begins.
@@ -131,6 +137,7 @@ impl Platform {
                 search: search.clone(),
                 outlet,
                 journal,
+                pace,
             }),
         ];
         let roster = Roster::of(&workers);
@@ -149,6 +156,7 @@ impl Platform {
             registry,
             imports,
             protection: protection.desk(),
+            mail_providers,
             workforce,
             board,
             mail_obstacle,
@@ -199,7 +207,7 @@ async fn start_local_providers(data: &DataDir, archives: &ArchiveArgs) -> Result
 }
 
 /// The index is a copy: one of another format is made anew from the log.
-async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
+pub async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
     match SearchIndex::open(data.search(), IndexOptions::default()).await {
         Err(SearchError::NeedsRebuild { .. }) => {
             tracing::info!("the search index has another format and is rebuilt");
@@ -246,6 +254,10 @@ pub enum StartError {
              mails that were being sent are unknown then"
     )]
     Journal(#[source] std::io::Error),
+    #[error("no mail provider is configured: give --mail-host or --mail-providers, as to the platform")]
+    NoProvider,
+    #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]
+    NothingToJoin { path: String },
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]

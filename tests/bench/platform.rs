@@ -39,17 +39,17 @@ impl Platform {
         Self::start_with(demo, &[])
     }
 
-    /// The same with more arguments of `millrace up`.
-    pub(crate) fn start_with(demo: bool, more: &[&str]) -> Result<Self, AnyError> {
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(demo: bool, environment: &[(&str, String)]) -> Result<Self, AnyError> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("ready.json");
         let mut command = Command::new(binary()?);
         command.arg("up").arg("--data-dir").arg(folder.path().join("data"));
         command.args(["--listen", "127.0.0.1:0", "--ready-file"]).arg(&file).stdout(Stdio::null());
+        command.envs(environment.iter().map(|(name, value)| (*name, value)));
         if !demo {
             command.arg("--no-demo");
         }
-        command.args(more);
         let mut process = Process::start(command)?;
         let end = Instant::now() + Duration::from_secs(180);
         let ready: Ready = loop {

@@ -18,6 +18,7 @@ mod paging;
 mod refusals;
 mod repetition;
 mod replays;
+mod retries;
 mod sending;
 mod slow_clients;
 mod starts;

@@ -5,6 +5,7 @@ mod client;
 pub(crate) mod mailing;
 mod platform;
 mod s3;
+mod sender;
 mod server;
 mod world;
 
@@ -12,6 +13,7 @@ pub(crate) use archived::{Archived, all_archived};
 pub(crate) use client::{Answer, Client};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
+pub(crate) use sender::Sender;
 pub(crate) use server::Server;
 pub(crate) use world::{World, named};
 

@@ -28,7 +28,9 @@ const PACE: f64 = 500.0;
 const PACED_CLIENTS: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Two local S3 servers, as `millrace up --local-archives` starts them.
-const TWO: [&str; 1] = ["--local-archives"];
+fn two() -> [(&'static str, String); 1] {
+    [("MILLRACE_LOCAL_ARCHIVES", "true".to_owned())]
+}
 /// Objects asked for at once by a plain download; a restore does the same.
 const AHEAD: usize = 4;
 /// The largest batch that the server takes.
@@ -43,7 +45,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
 
 /// The lag to both providers while commands come at a steady pace.
 async fn lag(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
-    let platform = Platform::start_with(false, &TWO)?;
+    let platform = Platform::start_with(false, &two())?;
     commands::round(&platform, scale.of(5_000, 2_000)).await?;
     platform.settle().await?;
     let seconds = scale.of(30.0, 10.0);
@@ -86,7 +88,7 @@ async fn lag(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
 /// One provider's archive into an empty log, against fetching its bytes and publishing the same messages.
 async fn restoring(scale: Scale) -> Result<Outcome, AnyError> {
     let (count, turns) = (scale.events(100_000, 20_000), scale.of(3, 2));
-    let provider = Platform::start_with(false, &TWO)?;
+    let provider = Platform::start_with(false, &two())?;
     let (address, access, secret) = provider.local_provider("b")?;
     let options = S3Options { prefix: "bench".into(), ..S3Options::parse("b", &address, &access, &secret)? };
     let store = ObjectStore::s3(S3Objects::try_new(options)?);
@@ -147,7 +149,7 @@ async fn download(store: &ObjectStore, prefix: &str) -> Result<usize, AnyError> 
 /// Processor time of a platform that archives to two providers, against one that does not, for the same commands.
 async fn cost(scale: Scale) -> Result<Outcome, AnyError> {
     let (turns, count) = (scale.of(5, 3), scale.of(20_000, 8_000));
-    let (plain, archived) = (Platform::start(false)?, Platform::start_with(false, &TWO)?);
+    let (plain, archived) = (Platform::start(false)?, Platform::start_with(false, &two())?);
     for platform in [&plain, &archived] {
         commands::round(platform, count / 4).await?;
         platform.settle().await?;
