@@ -19,6 +19,7 @@ pub mod history;
 pub mod http;
 pub mod identity;
 pub mod learning;
+pub mod letters;
 pub mod listing;
 pub mod mail;
 pub mod money;

@@ -104,6 +104,7 @@ catalog! {
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
+    Message = "mail" / "message" => crate::mail::message::MessageEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;

@@ -45,6 +45,9 @@ pub struct MailArgs {
     /// Connections at once
     #[arg(long, env = "MILLRACE_MAIL_CONNECTIONS", default_value_t = 8)]
     pub mail_connections: usize,
+    /// Connections beside them for mail to one person, which waits behind no campaign
+    #[arg(long, env = "MILLRACE_MAIL_MESSAGE_CONNECTIONS", default_value_t = 2)]
+    pub mail_message_connections: usize,
     /// The private RSA key mails are signed with (DKIM, PEM); without it the provider has to sign
     #[arg(long, env = "MILLRACE_MAIL_DKIM_KEY", requires = "mail_dkim_selector")]
     pub mail_dkim_key: Option<PathBuf>,
@@ -97,7 +100,8 @@ impl MailArgs {
             (Some(_), None) => return Err(missing("--mail-dkim-selector")),
             _ => None,
         };
-        Ok(Some(Outlet::try_new(options, self.mail_connections, from, bounce, signer, public)?))
+        let outlet = Outlet::try_new(options, self.mail_connections, from, bounce, signer, public)?;
+        Ok(Some(outlet.reserving(self.mail_message_connections)?))
     }
 }
 
@@ -151,6 +155,7 @@ mod tests {
             mail_security: MailSecurity::PlainLoopback,
             mail_from_domain: Some("shop.example".into()),
             mail_connections: 8,
+            mail_message_connections: 2,
             public_url: Some("https://shop.example".into()),
             ..MailArgs::default()
         }

@@ -32,7 +32,10 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    mail::{
+        campaign::{self, CampaignParts, Outlet, journal::Journal},
+        message::{self, MessageParts},
+    },
 };
 use writers::{
     EventStore, Writer,
@@ -84,7 +87,14 @@ impl Platform {
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
+        let letters = outlet.as_ref().map(Outlet::apart);
         let workers = vec![
+            message::start(MessageParts {
+                bus: bus.clone(),
+                writer: writer.clone(),
+                outlet: letters,
+                folder: data.mail(),
+            }),
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
                 bus: bus.clone(),

@@ -35,6 +35,7 @@ record_views![
     learning::courses::Courses,
     learning::enrolments::Enrolments,
     mail::campaigns::Campaigns,
+    mail::messages::Messages,
     shop::orders::Orders,
     shop::products::Products,
 ];

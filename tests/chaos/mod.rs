@@ -4,6 +4,7 @@ mod books;
 mod campaign;
 mod dice;
 mod kill;
+mod messages;
 mod oracle;
 mod rebuild;
 mod shoppers;

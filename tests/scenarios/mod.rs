@@ -9,6 +9,7 @@ mod damage;
 mod erasure;
 mod feed;
 mod isolation;
+mod messages;
 mod orders;
 mod pages;
 mod paging;

@@ -3,6 +3,7 @@
 mod client;
 pub(crate) mod mailing;
 mod platform;
+pub(crate) mod posting;
 mod s3;
 mod server;
 mod world;

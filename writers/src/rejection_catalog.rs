@@ -18,6 +18,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("EnrolmentRejection", learning::enrolment::EnrolmentRejection::SPECS),
     ("CampaignRejection", mail::campaign::CampaignRejection::SPECS),
     ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
+    ("MessageRejection", mail::message::MessageRejection::SPECS),
     ("OrderRejection", shop::order::OrderRejection::SPECS),
     ("ProductRejection", shop::product::ProductRejection::SPECS),
 ];

@@ -1,5 +1,6 @@
-//! Mail to many: campaigns.
+//! Mail to many, campaigns, and to one, messages.
 
 pub mod campaigns;
+pub mod messages;
 pub mod recipients;
 pub mod unsubscribe;

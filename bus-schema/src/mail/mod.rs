@@ -1,4 +1,5 @@
-//! Mail to many: campaigns, and the chunks in which they are sent.
+//! Mail: campaigns to many with the chunks in which they are sent, and messages to one.
 
 pub mod campaign;
 pub mod chunk;
+pub mod message;

@@ -1,4 +1,5 @@
-//! Mail to many: campaigns.
+//! Mail to many and to one: campaigns, their recipients, messages.
 
 pub mod campaigns;
+pub mod messages;
 pub mod recipients;

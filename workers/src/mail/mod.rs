@@ -5,7 +5,7 @@
 //! so a second attempt is recognised as the same mail. Everything that comes from outside is checked where it enters
 //! ([`MailAddress`], [`HeaderText`], [`Unsubscribe`]); nothing here can write a line of its own into a header.
 //!
-//! [`campaign`] sends them to many.
+//! [`campaign`] sends them to many, [`message`] to one.
 //!
 //! The numbers of the tests are those of spec/EMAIL.md 3.1. Sources: RFC 5322, 2045 to 2047, 2369 and 8058 (unsubscribe),
 //! 2919 (List-Id), 3834 (Auto-Submitted), 6376 and 8463 (DKIM).
@@ -17,6 +17,7 @@ mod compose;
 pub mod dkim;
 mod header;
 mod list;
+pub mod message;
 mod plain_text;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
-//! Mail to many.
+//! Mail to many and to one.
 
 pub mod campaign;
 pub mod chunk;
+pub mod message;
 pub mod unsubscribe;

@@ -37,7 +37,7 @@ pub(super) fn of(index: u16, answer: &Result<Accepted, Failure>) -> (Outcome, Op
 }
 
 /// Stage and code: `rcpt 550 5.1.1`. Not the provider's words, which often repeat the address.
-fn cause(failure: &Failure) -> String {
+pub(in crate::mail) fn cause(failure: &Failure) -> String {
     let stage = match failure.stage {
         Stage::Resolve => "resolve",
         Stage::Connect => "connect",
@@ -74,7 +74,7 @@ fn cause(failure: &Failure) -> String {
 }
 
 /// An id of a provider; anything that looks like an address is not one.
-fn kept(id: &str) -> Option<String> {
+pub(in crate::mail) fn kept(id: &str) -> Option<String> {
     let plain = id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
     (plain && !id.is_empty() && id.len() <= ID_LIMIT).then(|| id.to_owned())
 }

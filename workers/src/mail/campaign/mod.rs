@@ -11,9 +11,10 @@
 //!
 //! Without a provider nothing is launched, and campaigns stay scheduled. Sources: spec/EMAIL.md 5.1 to 5.4.
 
+mod apart;
 mod audience;
 mod book;
-mod fate;
+pub(super) mod fate;
 pub mod journal;
 mod launcher;
 pub mod merge;
@@ -21,7 +22,7 @@ mod outlet;
 mod prepare;
 mod recovery;
 mod sender;
-mod stack;
+pub(super) mod stack;
 mod window;
 
 pub use outlet::{Outlet, OutletError};

@@ -6,6 +6,9 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Connections for mail to one person when nobody says otherwise.
+const RESERVED: usize = 2;
+
 /// Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Outlet {
@@ -13,8 +16,10 @@ pub struct Outlet {
     pub(super) composer: Composer,
     /// Senders are at it or below it.
     pub(super) from: Domain,
-    public: Arc<str>,
+    pub(super) public: Arc<str>,
     pub(super) connections: usize,
+    /// Beside them: see [`Outlet::apart`].
+    pub(super) reserved: usize,
 }
 
 impl Outlet {
@@ -39,7 +44,7 @@ impl Outlet {
         }
         let pool = Pool::new(options, connections);
         let composer = Composer::new(bounce, Limits::default(), signer);
-        Ok(Self { pool, composer, from, public: public.into(), connections })
+        Ok(Self { pool, composer, from, public: public.into(), connections, reserved: RESERVED })
     }
 
     /// Whether a sender's domain is this outlet's, or below it.
@@ -61,6 +66,8 @@ pub enum OutletError {
     Public,
     #[error("connections to the mail provider are 1 to 1,000")]
     Connections,
+    #[error("connections for mail to one person are 1 to 100: give --mail-message-connections")]
+    Reserved,
 }
 
 #[cfg(test)]

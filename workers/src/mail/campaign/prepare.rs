@@ -85,15 +85,12 @@ impl Prepared {
         // It is a service to the sender only; a tenant's name may not fit into it.
         let feedback = FeedbackId::try_new(&campaign.simple().to_string(), tenant.as_str(), class, SENDER).ok();
         let hash = content_hash(content).map_err(|error| sender(&error))?;
-        let mut secret = [0; 32];
-        // 32 hexadecimal digits: what follows from the tenant's key, so every worker makes the same tokens.
-        let derived = key.claim("mail.intent", "key").to_string();
-        secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
+        let intents = IntentKey::of(&key);
         Ok(Self(Arc::new(Shared {
             outlet: outlet.clone(),
             tenant: tenant.clone(),
             key,
-            intents: IntentKey::new(secret),
+            intents,
             campaign,
             purpose,
             words: Words::try_new(content)?,

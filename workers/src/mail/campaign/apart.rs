@@ -1,0 +1,65 @@
+//! The same way out for others than campaigns: with connections of its own, so that what goes through it waits for nobody's
+//! campaign.
+
+use super::{Outlet, OutletError};
+use crate::{
+    mail::{Composer, Domain},
+    smtp::{Pool, Timeouts},
+};
+use std::time::Duration;
+
+impl Outlet {
+    /// With so many connections for mail to one person, 1 to 100, beside those of campaigns.
+    pub fn reserving(self, connections: usize) -> Result<Self, OutletError> {
+        if !(1..=100).contains(&connections) {
+            return Err(OutletError::Reserved);
+        }
+        Ok(Self { reserved: connections, ..self })
+    }
+
+    /// The way out of mail to one person, over connections of its own. A provider that does not answer is left sooner: what is
+    /// sent here may be sent again, and somebody waits for it.
+    pub fn apart(&self) -> Self {
+        let connections = self.reserved;
+        let minute = Duration::from_secs(60);
+        let mut options = self.pool.options().clone();
+        options.timeouts = Timeouts {
+            greeting: minute,
+            command: minute,
+            mail: minute,
+            rcpt: minute,
+            data: minute,
+            block: minute,
+            dot: 2 * minute,
+            ..options.timeouts
+        };
+        Self { pool: Pool::new(options, connections), connections, ..self.clone() }
+    }
+
+    pub(in crate::mail) fn connections(&self) -> usize {
+        self.connections
+    }
+
+    pub(in crate::mail) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(in crate::mail) fn composer(&self) -> &Composer {
+        &self.composer
+    }
+
+    /// Senders are at it or below it.
+    pub fn domain(&self) -> &Domain {
+        &self.from
+    }
+
+    /// Whether mails may come from an address at this domain.
+    pub fn takes_sender(&self, domain: &Domain) -> bool {
+        self.sends_for(domain)
+    }
+
+    /// Where receivers reach this platform, without a slash at its end.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+}

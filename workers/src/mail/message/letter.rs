@@ -1,0 +1,168 @@
+//! A message made into a mail: its words with its fields, its sender, its Message-ID.
+
+use super::{
+    JobError, MessageParts, builtin,
+    words::{Words, Written},
+};
+use crate::mail::{
+    Class, Composed, FeedbackId, HeaderText, IntentKey, Letter, MailAddress, Mailbox, Purpose,
+    campaign::{Outlet, stack},
+};
+use bus_schema::{
+    Micros, Revealed, TenantId,
+    mail::message::{MessageContent, MessageSender, MessageWords},
+};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use uuid::Uuid;
+use writers::{
+    identity::tenant::{Tenant, tenant_aggregate},
+    mail::message::{Intent, Message},
+};
+
+/// What names the platform in the Feedback-ID.
+const SENDER: &str = "millrace";
+/// How old what is known of a tenant may be.
+const FRESH: Duration = Duration::from_secs(1);
+/// Before the address messages come from whose tenant named no sender.
+const LOCAL: &str = "no-reply";
+
+/// A mail ready to be handed over.
+pub(super) struct Made {
+    pub(super) mail: Composed,
+    /// Without angle brackets.
+    pub(super) message_id: String,
+}
+
+/// Why there is no mail; without anything of its receiver.
+pub(super) enum Unmade {
+    /// It is not to be sent.
+    Withheld(String),
+    /// It cannot be made as it is; somebody has to change something.
+    Unfit(String),
+}
+
+/// Makes the mail of a message. The same message and generation give the same Message-ID.
+pub(super) async fn make(
+    parts: &MessageParts,
+    outlet: &Outlet,
+    tenant: &TenantId,
+    id: Uuid,
+    message: &Message,
+    intent: &Intent,
+) -> Result<Result<Made, Unmade>, JobError> {
+    let keys = parts.writer.keys().load(tenant, &[intent.content.key()]).await?;
+    let content = match intent.content.open(&keys) {
+        Ok(Revealed::Known(content)) => content,
+        Ok(Revealed::Erased) => return Ok(Err(Unmade::Withheld("its receiver was erased".to_owned()))),
+        Err(error) => return Ok(Err(Unmade::Unfit(format!("its content cannot be opened: {error}")))),
+    };
+    let tenant_key = parts.writer.tenant_key(tenant).await?;
+    let home = tenant_aggregate(&parts.writer, tenant).await?;
+    let home = parts.writer.load_cached::<Tenant>(tenant, home, FRESH).await?;
+    let tenant_name = match home.state.name() {
+        "" => tenant.to_string(),
+        name => name.to_owned(),
+    };
+    let Some(words) = content.words.clone().or_else(|| builtin::words(intent.kind)) else {
+        return Ok(Err(Unmade::Unfit("it has no words".to_owned())));
+    };
+    let site = match home.state.hosts().first() {
+        Some(host) => format!("https://{host}/"),
+        None => format!("{}/sites/{tenant}/", outlet.public()),
+    };
+    let draft = Draft {
+        fields: fields(&content, &tenant_name, outlet.public(), site),
+        sender: intent.sender.clone().unwrap_or_else(|| MessageSender {
+            name: tenant_name,
+            email: format!("{LOCAL}@{}", outlet.domain()),
+            reply_to: None,
+        }),
+        token: IntentKey::of(&tenant_key).token(tenant, "message", &id.to_string(), message.generation()),
+        feedback: FeedbackId::try_new(intent.kind.as_str(), tenant.as_str(), Class::Transactional, SENDER).ok(),
+        outlet: outlet.clone(),
+        content,
+        words,
+        at: parts.writer.clock().now(),
+    };
+    let made = stack::run(move || draft.made()).await?;
+    Ok(made.map_err(Unmade::Unfit))
+}
+
+/// What templates may name: what its author gave, and what every message has.
+fn fields(content: &MessageContent, tenant_name: &str, public: &str, site: String) -> Map<String, Value> {
+    let mut fields: Map<String, Value> = serde_json::from_str(&content.fields).unwrap_or_default();
+    let path = fields.get("path").and_then(Value::as_str).filter(|path| path.starts_with('/'));
+    if let Some(link) = path.map(|path| format!("{public}{path}")) {
+        fields.insert("link".to_owned(), link.into());
+    }
+    let ours = [
+        ("tenant_name", tenant_name.to_owned()),
+        ("public_url", public.to_owned()),
+        ("site_url", site),
+        ("email", content.email.clone()),
+        ("name", content.name.clone().unwrap_or_default()),
+    ];
+    fields.extend(ours.map(|(name, value)| (name.to_owned(), Value::String(value))));
+    fields
+}
+
+/// Everything a mail is made of, to be moved to a deep stack.
+struct Draft {
+    outlet: Outlet,
+    token: crate::mail::Token,
+    sender: MessageSender,
+    content: MessageContent,
+    words: MessageWords,
+    fields: Map<String, Value>,
+    feedback: Option<FeedbackId>,
+    at: Micros,
+}
+
+impl Draft {
+    fn made(self) -> Result<Made, String> {
+        let written = Words::try_new(&self.words).and_then(|words| words.write(&self.fields));
+        let Written { subject, html, text } = written.map_err(|error| format!("template {error}"))?;
+        let from = address("sender", &self.sender.email)?;
+        if !self.outlet.takes_sender(from.domain()) {
+            let (sender, domain) = (from.domain(), self.outlet.domain());
+            return Err(format!("its sender is at {sender}, and this platform sends for {domain} only"));
+        }
+        let message_id = self.token.message_id(from.domain());
+        let from = Mailbox::new(line("the sender's name", &self.sender.name)?, from);
+        let reply_to = match &self.sender.reply_to {
+            Some(reply_to) => Some(Mailbox::new(line("", "")?, address("reply address", reply_to)?)),
+            None => None,
+        };
+        let name = self.content.name.as_deref().unwrap_or_default();
+        let to = Mailbox::new(line("the receiver's name", name)?, address("receiver", &self.content.email)?);
+        let subject = line("the subject", &subject)?;
+        if subject.is_empty() {
+            return Err("template subject: it becomes empty".to_owned());
+        }
+        let letter = Letter {
+            token: &self.token,
+            from: &from,
+            to: &to,
+            reply_to: reply_to.as_ref(),
+            subject: &subject,
+            html: &html,
+            text: text.as_deref(),
+            purpose: Purpose::Transactional,
+            feedback: self.feedback.as_ref(),
+            automatic: true,
+            headers: &[],
+            at: self.at,
+        };
+        let mail = self.outlet.composer().compose(&letter).map_err(|error| error.to_string())?;
+        Ok(Made { mail, message_id })
+    }
+}
+
+fn address(what: &str, address: &str) -> Result<MailAddress, String> {
+    MailAddress::try_new(address).map_err(|error| format!("its {what}: {error}"))
+}
+
+fn line(what: &str, text: &str) -> Result<HeaderText, String> {
+    HeaderText::try_new(text).map_err(|error| format!("{what}: {error}"))
+}
