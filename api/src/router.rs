@@ -12,7 +12,7 @@ use crate::{
     http::ratelimit,
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
-    mail::{self, campaigns::CampaignResource, messages::MessageResource},
+    mail::{self, campaigns::CampaignResource, messages::MessageResource, suppressions::SuppressionResource},
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
@@ -52,6 +52,7 @@ resources![
     OrderResource,
     PageResource,
     ProductResource,
+    SuppressionResource,
 ];
 
 /// The command endpoints with their descriptions.
@@ -67,6 +68,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         mail::campaigns::routes(),
         mail::messages::routes(),
         mail::recipients::routes(),
+        mail::suppressions::routes(),
         mail::unsubscribe::routes(),
         identity::sessions::routes(),
         identity::me::routes(),

@@ -7,6 +7,7 @@ use crate::{
     codec,
     crm::contact::{ConsentEvidence, ConsentGiven, ContactCreated, ContactDetails},
     ids::KeyId,
+    mail::suppression::{SuppressedPerson, SuppressionAdded},
     sealed::{Keyring, Revealed, SealingKey, hex, unhex},
     shop::order::{BuyerDetails, OrderPlaced},
     time::Micros,
@@ -206,6 +207,12 @@ fn personal_data_of_every_release_opens() {
     assert_eq!(given.evidence.open(&keyring()).unwrap(), Revealed::Known(evidence()));
     let placed: OrderPlaced = codec::decode(&body("order.placed.1.json")).unwrap();
     assert_eq!(placed.buyer.open(&keyring()).unwrap(), Revealed::Known(buyer()));
+    let added: SuppressionAdded = codec::decode(&body("suppression.added.1.json")).unwrap();
+    assert_eq!(added.person.open(&keyring()).unwrap(), Revealed::Known(suppressed()));
+}
+
+fn suppressed() -> SuppressedPerson {
+    SuppressedPerson { email: "ada@example.org".into(), note: Some("mailbox closed".into()) }
 }
 
 fn ada() -> ContactDetails {

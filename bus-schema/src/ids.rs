@@ -59,6 +59,11 @@ impl CommandId {
         EventId(self.derive("event", index))
     }
 
+    /// The command that carries out a part of this one on another aggregate.
+    pub fn step(self, name: &str) -> Self {
+        Self(self.derive(name, 0))
+    }
+
     /// The id of an aggregate this command creates; `index` tells several apart.
     pub fn aggregate(self, index: usize) -> Uuid {
         self.derive("aggregate", index)

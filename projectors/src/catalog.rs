@@ -36,6 +36,7 @@ record_views![
     learning::enrolments::Enrolments,
     mail::campaigns::Campaigns,
     mail::messages::Messages,
+    mail::suppressions::Suppressions,
     shop::orders::Orders,
     shop::products::Products,
 ];

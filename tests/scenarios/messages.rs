@@ -59,6 +59,14 @@ async fn a_message_comes_once_however_often_it_is_asked_for() {
     let none = client.read("/v1/messages?filter[kind]=receipt").await.expect(200).json();
     assert_eq!(none["items"], json!([]));
 
+    // An address on the list gets nothing, until it is taken off it.
+    let listed =
+        client.make("/v1/suppressions", &json!({"email": email, "reason": "manual", "source": "a call"})).await;
+    client.post(&format!("/v1/messages/{message}/resend"), &json!({})).send().await.expect(200);
+    let shown = posting::in_state(&client, message, "withheld", 30).await;
+    assert_eq!(shown["cause"], "suppressed: manual");
+    client.delete(&format!("/v1/suppressions/{listed}")).send().await.expect(200);
+
     // Erased with its receiver: it is shown as that, and cannot be sent any more.
     client.delete(&format!("/v1/contacts/{contact}")).send().await.expect(200);
     let shown = client.read(&format!("/v1/messages/{message}")).await.expect(200).json();

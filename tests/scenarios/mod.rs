@@ -20,6 +20,7 @@ mod sending;
 mod slow_clients;
 mod starts;
 mod stops;
+mod suppressions;
 
 use crate::support::{Client, Platform};
 use serde_json::json;

@@ -1,5 +1,6 @@
-//! Mail: campaigns to many with the chunks in which they are sent, and messages to one.
+//! Mail: campaigns to many with the chunks in which they are sent, messages to one, and the addresses that get none.
 
 pub mod campaign;
 pub mod chunk;
 pub mod message;
+pub mod suppression;

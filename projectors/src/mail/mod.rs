@@ -1,5 +1,6 @@
-//! Mail to many and to one: campaigns, their recipients, messages.
+//! Mail to many and to one: campaigns, their recipients, messages, and the addresses that get none.
 
 pub mod campaigns;
 pub mod messages;
 pub mod recipients;
+pub mod suppressions;

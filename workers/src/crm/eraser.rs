@@ -10,7 +10,7 @@ use crate::{
 };
 use bus_schema::{
     AnyEvent, KeyId, Micros, StoredEvent, bus::Bus, catalog::Catalogued, crm::contact::ContactEvent, ids::Cell,
-    keys::KeyDirectory, shop::order::OrderEvent, subject::Family, time::Clock,
+    keys::KeyDirectory, mail::suppression::SuppressionEvent, shop::order::OrderEvent, subject::Family, time::Clock,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,7 +42,11 @@ pub fn start(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf) -> Work
 
 async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut stop: Stop) {
     let start = begin(&bus, &place, &mut stop).await;
-    let aggregates = [(ContactEvent::CONTEXT, ContactEvent::AGGREGATE), (OrderEvent::CONTEXT, OrderEvent::AGGREGATE)];
+    let aggregates = [
+        (ContactEvent::CONTEXT, ContactEvent::AGGREGATE),
+        (OrderEvent::CONTEXT, OrderEvent::AGGREGATE),
+        (SuppressionEvent::CONTEXT, SuppressionEvent::AGGREGATE),
+    ];
     let mut reader = LogReader::new(bus.clone(), &aggregates, start + 1);
     let (mut done, mut saved, mut saved_at) = (start, start, Instant::now());
     while !stop.is_asked() {
@@ -91,6 +95,7 @@ pub(crate) fn destroyed(event: &StoredEvent) -> Option<KeyId> {
     match event.decode() {
         Ok(Some(AnyEvent::Contact(ContactEvent::Erased(erased)))) => Some(erased.key),
         Ok(Some(AnyEvent::Order(OrderEvent::BuyerErased(erased)))) => Some(erased.key),
+        Ok(Some(AnyEvent::Suppression(SuppressionEvent::AddressErased(erased)))) => Some(erased.key),
         Ok(_) => None,
         Err(error) => {
             tracing::error!(%error, position = event.seq, "an erasure cannot be read, its key may still be there");

@@ -10,14 +10,21 @@ use crate::mail::{
 };
 use bus_schema::{
     Micros, Revealed, TenantId,
-    mail::message::{MessageContent, MessageSender, MessageWords},
+    mail::{
+        message::{MessageContent, MessageKind, MessageSender, MessageWords},
+        suppression::SuppressionReason,
+    },
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
 use uuid::Uuid;
 use writers::{
+    WriteError,
     identity::tenant::{Tenant, tenant_aggregate},
-    mail::message::{Intent, Message},
+    mail::{
+        message::{Intent, Message},
+        suppression::held,
+    },
 };
 
 /// What names the platform in the Feedback-ID.
@@ -57,6 +64,9 @@ pub(super) async fn make(
         Ok(Revealed::Erased) => return Ok(Err(Unmade::Withheld("its receiver was erased".to_owned()))),
         Err(error) => return Ok(Err(Unmade::Unfit(format!("its content cannot be opened: {error}")))),
     };
+    if let Some(reason) = stopped(parts, tenant, intent.kind, &content.email).await? {
+        return Ok(Err(Unmade::Withheld(format!("suppressed: {}", reason.as_str()))));
+    }
     let tenant_key = parts.writer.tenant_key(tenant).await?;
     let home = tenant_aggregate(&parts.writer, tenant).await?;
     let home = parts.writer.load_cached::<Tenant>(tenant, home, FRESH).await?;
@@ -87,6 +97,30 @@ pub(super) async fn make(
     };
     let made = stack::run(move || draft.made()).await?;
     Ok(made.map_err(Unmade::Unfit))
+}
+
+/// Why an address gets no mail of a kind. What somebody needs to get into their own account stops only where nobody reads it.
+async fn stopped(
+    parts: &MessageParts,
+    tenant: &TenantId,
+    kind: MessageKind,
+    email: &str,
+) -> Result<Option<SuppressionReason>, JobError> {
+    let held = match held(&parts.writer, tenant, email).await {
+        Ok(held) => held,
+        // It is no address; making the mail says so.
+        Err(WriteError::Rejected(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stops = |reason: &SuppressionReason| match opens_an_account(kind) {
+        true => *reason == SuppressionReason::HardBounce,
+        false => reason.stops_transactional(),
+    };
+    Ok(held.into_iter().find(stops))
+}
+
+fn opens_an_account(kind: MessageKind) -> bool {
+    matches!(kind, MessageKind::PasswordReset | MessageKind::Invitation)
 }
 
 /// What templates may name: what its author gave, and what every message has.
