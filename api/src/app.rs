@@ -3,6 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
+    mail::desk::MessageDesk,
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -31,6 +32,8 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    /// Makes mails to one person out of templates.
+    pub messages: Arc<dyn MessageDesk>,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
 }

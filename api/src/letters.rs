@@ -2,7 +2,10 @@
 
 use crate::{
     app::App,
-    http::problem::{FieldError, Problem},
+    http::{
+        codes::field,
+        problem::{FieldError, Problem},
+    },
 };
 use bus_schema::{
     Revealed, TenantId,
@@ -13,7 +16,10 @@ use uuid::Uuid;
 use writers::{
     Meta, Receipt,
     crm::contact::Contact,
-    mail::message::{Message, NewMessage, request, usual_life},
+    mail::{
+        message::{Message, NewMessage, request, usual_life},
+        settings::settings_of,
+    },
     writer::Loaded,
 };
 
@@ -59,6 +65,12 @@ pub async fn to_contact(
         let unknown = || nobody("unknown_contact", "there is no such contact");
         return Err(if contact.state.is_erased() { erased() } else { unknown() });
     };
+    if let Some(name) = &mail.template
+        && settings_of(&app.writer, tenant).await?.template(name).is_none()
+    {
+        let message = "there is no template of this name; see /v1/mail/templates";
+        return Err(Problem::validation(vec![FieldError::new("/template", field::UNKNOWN_TEMPLATE, message)]));
+    }
     let keys = app.keys.load(tenant, &[details.key()]).await?;
     let Revealed::Known(person) = details.open(&keys).map_err(|error| Problem::fault(&error))? else {
         return Err(erased());

@@ -105,6 +105,7 @@ catalog! {
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
     Message = "mail" / "message" => crate::mail::message::MessageEvent;
+    MailSettings = "mail" / "settings" => crate::mail::settings::MailSettingsEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;

@@ -5,6 +5,7 @@ use crate::{
     disk::{self, DiskFull},
     import_desk::Desk,
     mail::MailArgsError,
+    message_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
 };
 use api::{App, app::Parts, http::metrics::Registry};
@@ -34,7 +35,10 @@ use workers::{
     },
     mail::{
         campaign::{self, CampaignParts, Outlet, journal::Journal},
-        message::{self, MessageParts},
+        message::{
+            self, MessageParts,
+            reasons::{self, ReasonParts},
+        },
     },
 };
 use writers::{
@@ -87,8 +91,15 @@ impl Platform {
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
+        let messages = Arc::new(message_desk::Desk::new(outlet.clone()));
         let letters = outlet.as_ref().map(Outlet::apart);
         let workers = vec![
+            reasons::start(ReasonParts {
+                bus: bus.clone(),
+                writer: writer.clone(),
+                provider: letters.is_some(),
+                folder: data.mail(),
+            }),
             message::start(MessageParts {
                 bus: bus.clone(),
                 writer: writer.clone(),
@@ -124,6 +135,7 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            messages,
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })

@@ -9,6 +9,7 @@ mod damage;
 mod erasure;
 mod feed;
 mod isolation;
+mod letters;
 mod messages;
 mod orders;
 mod pages;

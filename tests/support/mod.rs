@@ -8,7 +8,7 @@ mod s3;
 mod server;
 mod world;
 
-pub(crate) use client::{Answer, Client};
+pub(crate) use client::{Answer, Ask, Client};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
 pub(crate) use server::Server;

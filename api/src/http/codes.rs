@@ -134,6 +134,9 @@ pub mod field {
         PAGE_TOO_LARGE = "page_too_large", "The page is larger than a search gives.";
         INVALID_TENANT = "invalid_tenant", "A tenant's name has 1 to 40 of a-z, 0-9 and '-' and starts with a letter.";
         NO_SESSION = "no_session", "The caller is a program's key, which has no session.";
+        INVALID_TEMPLATE = "invalid_template", "The template is not understood, or names a field that is not there. The message says in which line.";
+        UNKNOWN_TEMPLATE = "unknown_template", "The tenant has no template of this name.";
+        SENDER_DOMAIN = "sender_domain", "This platform does not send for the domain of the address.";
         OWN_ACCOUNT = "own_account", "Nobody does this to their own account; somebody else has to.";
     }
 }

@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
-use writers::mail::message::{Message, MessageCommand};
+use writers::mail::message::{Message, MessageCommand, valid_words};
 
 const WRITE: &str = "mail.message:write";
 const READ_CONTACT: &str = "crm.contact:read";
@@ -235,6 +235,10 @@ async fn create(State(app): State<App>, command: Command<NewMessageJson>) -> Res
     let body = &command.body;
     let mut mail = ToContact::new(MessageKind::Own, body.to);
     mail.words = words(body)?;
+    if let Some(words) = &mail.words {
+        let words = valid_words(words).map_err(writers::WriteError::from)?;
+        app.messages.check(words).await?;
+    }
     mail.template.clone_from(&body.template);
     mail.fields.clone_from(&body.data);
     mail.about = body.about;

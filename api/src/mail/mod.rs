@@ -1,7 +1,10 @@
 //! Mail to many, campaigns, and to one, messages.
 
 pub mod campaigns;
+pub mod desk;
 pub mod messages;
 pub mod recipients;
+pub mod settings;
 pub mod suppressions;
+pub mod templates;
 pub mod unsubscribe;

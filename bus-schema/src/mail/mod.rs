@@ -3,4 +3,5 @@
 pub mod campaign;
 pub mod chunk;
 pub mod message;
+pub mod settings;
 pub mod suppression;

@@ -6,6 +6,7 @@
 
 mod content;
 
+use super::settings::settings_of;
 use crate::{
     decider::{Ctx, Decider, Decision, KeyNeed},
     rejections,
@@ -413,7 +414,7 @@ pub fn message_of(tenant: &TenantId, kind: MessageKind, about: Uuid, word: &str)
     CommandId::derived(&["mail.message", tenant.as_str(), kind.as_str(), &about.to_string(), word]).0
 }
 
-/// Requests a message. It is durable when this returns, and is sent from then on until it is taken or expires. Requested
+/// Requests a message, from the tenant's present sender unless one is named. It is durable when this returns, and is sent from then on until it is taken or expires. Requested
 /// again under the same command id it is the same message.
 pub async fn request(
     writer: &Writer,
@@ -422,7 +423,11 @@ pub async fn request(
     meta: &Meta,
     new: NewMessage,
 ) -> Result<Receipt<Loaded<Message>>, WriteError> {
-    writer.execute::<Message>(tenant, id, meta, &MessageCommand::Request(Box::new(new))).await
+    let sender = match new.sender {
+        Some(sender) => Some(sender),
+        None => settings_of(writer, tenant).await?.sender().cloned(),
+    };
+    writer.execute::<Message>(tenant, id, meta, &MessageCommand::Request(Box::new(NewMessage { sender, ..new }))).await
 }
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 pub mod campaign;
 pub mod chunk;
 pub mod message;
+pub mod settings;
 pub mod suppression;
 pub mod unsubscribe;

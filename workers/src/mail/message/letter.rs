@@ -20,9 +20,14 @@ use std::time::Duration;
 use uuid::Uuid;
 use writers::{
     WriteError,
-    identity::tenant::{Tenant, tenant_aggregate},
+    identity::{
+        account::Account,
+        password_reset::ResetLink,
+        tenant::{Tenant, tenant_aggregate},
+    },
     mail::{
         message::{Intent, Message},
+        settings::settings_of,
         suppression::held,
     },
 };
@@ -74,15 +79,26 @@ pub(super) async fn make(
         "" => tenant.to_string(),
         name => name.to_owned(),
     };
-    let Some(words) = content.words.clone().or_else(|| builtin::words(intent.kind)) else {
-        return Ok(Err(Unmade::Unfit("it has no words".to_owned())));
+    let settings = settings_of(&parts.writer, tenant).await?;
+    let name = intent.template.as_deref().unwrap_or(intent.kind.as_str());
+    let words = content.words.clone().or_else(|| settings.template(name).cloned());
+    let built_in = || builtin::words(intent.kind).filter(|_| intent.template.is_none());
+    let Some(words) = words.or_else(built_in) else {
+        return Ok(Err(Unmade::Unfit(format!("the tenant has no template {name}"))));
+    };
+    let link = match intent.account.filter(|_| opens_an_account(intent.kind)) {
+        Some(account) => match password_link(parts, outlet, tenant, account, message.expires_at()).await? {
+            Some(link) => Some(link),
+            None => return Ok(Err(Unmade::Withheld("the account is gone or disabled".to_owned()))),
+        },
+        None => None,
     };
     let site = match home.state.hosts().first() {
         Some(host) => format!("https://{host}/"),
         None => format!("{}/sites/{tenant}/", outlet.public()),
     };
     let draft = Draft {
-        fields: fields(&content, &tenant_name, outlet.public(), site),
+        fields: fields(&content, &tenant_name, outlet.public(), site, link, message.expires_at()),
         sender: intent.sender.clone().unwrap_or_else(|| MessageSender {
             name: tenant_name,
             email: format!("{LOCAL}@{}", outlet.domain()),
@@ -123,13 +139,39 @@ fn opens_an_account(kind: MessageKind) -> bool {
     matches!(kind, MessageKind::PasswordReset | MessageKind::Invitation)
 }
 
+/// The link to choose a password: made here and nowhere else.
+async fn password_link(
+    parts: &MessageParts,
+    outlet: &Outlet,
+    tenant: &TenantId,
+    account: Uuid,
+    expires_at: Micros,
+) -> Result<Option<String>, JobError> {
+    let state = parts.writer.load::<Account>(tenant, account).await?;
+    let Some((_, count)) = state.state.password().filter(|_| !state.state.is_disabled()) else { return Ok(None) };
+    let key = parts.writer.tenant_key(tenant).await?;
+    let token = ResetLink { tenant: tenant.clone(), account, expires_at }.token(&key, count);
+    Ok(Some(format!("{}/v1/password_resets/{token}", outlet.public())))
+}
+
 /// What templates may name: what its author gave, and what every message has.
-fn fields(content: &MessageContent, tenant_name: &str, public: &str, site: String) -> Map<String, Value> {
+fn fields(
+    content: &MessageContent,
+    tenant_name: &str,
+    public: &str,
+    site: String,
+    link: Option<String>,
+    expires_at: Micros,
+) -> Map<String, Value> {
     let mut fields: Map<String, Value> = serde_json::from_str(&content.fields).unwrap_or_default();
     let path = fields.get("path").and_then(Value::as_str).filter(|path| path.starts_with('/'));
-    if let Some(link) = path.map(|path| format!("{public}{path}")) {
+    if let Some(link) = link.or_else(|| path.map(|path| format!("{public}{path}"))) {
         fields.insert("link".to_owned(), link.into());
     }
+    // Where there is nothing better to open.
+    fields.entry("link").or_insert_with(|| site.clone().into());
+    let minute = expires_at.to_string().chars().take(16).collect::<String>().replace('T', " ");
+    fields.insert("valid_until".to_owned(), minute.into());
     let ours = [
         ("tenant_name", tenant_name.to_owned()),
         ("public_url", public.to_owned()),

@@ -16,6 +16,7 @@ mod book;
 pub mod builtin;
 mod letter;
 mod place;
+pub mod reasons;
 mod verdict;
 pub mod words;
 

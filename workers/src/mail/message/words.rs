@@ -5,6 +5,7 @@
 //! 3.1, check 53). `{{ total | money }}` writes `{"amount": 123450, "currency": "EUR"}` as `1,234.50 EUR`, `{{ at | date }}` an
 //! RFC 3339 time as its day. Tenants write templates, so steps and output are bounded.
 
+use crate::mail::campaign::stack;
 use bus_schema::{
     mail::message::MessageWords,
     money::{Currency, Money},
@@ -14,7 +15,7 @@ use minijinja::{
     value::{Kwargs, Value},
 };
 use serde_json::{Map, Value as Json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 /// Steps a template may take; a receipt of a hundred lines needs some thousands.
 const FUEL: u64 = 200_000;
@@ -106,6 +107,16 @@ impl Words {
         }
         Ok(written)
     }
+}
+
+/// Makes a mail's words on a deep stack.
+pub async fn write(words: MessageWords, fields: Map<String, Json>) -> io::Result<Result<Written, WordsError>> {
+    stack::run(move || Words::try_new(&words)?.write(&fields)).await
+}
+
+/// Whether words are understood, on a deep stack.
+pub async fn check(words: MessageWords) -> io::Result<Result<(), WordsError>> {
+    stack::run(move || Words::try_new(&words).map(|_| ())).await
 }
 
 /// A field as templates see it. An address that means nothing in HTML stays as it is, so that it is the same in both parts;
