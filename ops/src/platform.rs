@@ -7,6 +7,7 @@ use crate::{
     mail::MailArgsError,
     message_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
+    workforce::Staff,
 };
 use api::{App, app::Parts, http::metrics::Registry};
 use bus_schema::{
@@ -21,11 +22,12 @@ use projectors::{
         fjall::{FjallStore, Options as ReadOptions},
         tantivy::{Options as IndexOptions, SearchIndex},
     },
+    platform::board::Board,
     read_store::{ReadStore, ReadStoreError},
     search::SearchError,
     search_lane::Search,
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 use workers::{
     Worker,
     blob::BlobStore,
@@ -40,6 +42,7 @@ use workers::{
             reasons::{self, ReasonParts},
         },
     },
+    runtime::Roster,
 };
 use writers::{
     EventStore, Writer,
@@ -48,6 +51,8 @@ use writers::{
     identity::sign_in::SignIn,
 };
 
+/// How long the start waits for what operators said of the workers.
+const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
 const CELL: &str = "eu1";
 
@@ -93,6 +98,11 @@ impl Platform {
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let messages = Arc::new(message_desk::Desk::new(outlet.clone()));
         let letters = outlet.as_ref().map(Outlet::apart);
+        let board = Board::start(bus.clone());
+        // Who is paused must be known before anybody begins.
+        if !board.caught_up(BOARD_WITHIN).await {
+            tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
+        }
         let workers = vec![
             reasons::start(ReasonParts {
                 bus: bus.clone(),
@@ -123,6 +133,9 @@ impl Platform {
                 journal,
             }),
         ];
+        let roster = Roster::of(&workers);
+        roster.follow(&board);
+        let workforce = Arc::new(Staff::new(roster, board.clone()));
         let app = App::new(Parts {
             cell,
             bus,
@@ -136,6 +149,8 @@ impl Platform {
             registry,
             imports,
             messages,
+            workforce,
+            board,
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })

@@ -88,27 +88,35 @@ impl Messages {
         let mut reader = LogReader::new(bus, &[aggregate], place.position() + 1);
         let (mut more, mut read) = (true, place.position());
         let most = self.parts.outlet.as_ref().map_or(IDLE_JOBS, Outlet::connections);
+        stop.status().set_concurrency(most);
         while !stop.is_asked() {
             tokio::select! {
-                Batch { events, more: left, upto } = reader.next(PATIENCE) => {
+                batch = reader.next(PATIENCE) => {
+                    batch.report(stop.status());
+                    let Batch { events, more: left, upto, .. } = batch;
                     events.iter().for_each(|event| self.book.note(event));
                     (more, read) = (left, upto.unwrap_or(read));
                 }
-                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop),
                 () = stop.asked() => break,
             }
             // What an old event asks for may be done long since: the newest one counts.
-            while !more && self.running.len() < most && !self.is_resting() {
+            while !more && self.running.len() < most && !self.is_resting() && !stop.status().is_paused() {
                 let Some(key) = self.book.next(self.parts.writer.clock().now()) else { break };
                 let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.clone(), key.clone());
-                let task = self.running.spawn(async move { attempt::run(&parts, &tenant, id, &job_stop).await });
+                let working = stop.status().begin();
+                let task = self.running.spawn(async move {
+                    let _working = working;
+                    attempt::run(&parts, &tenant, id, &job_stop).await
+                });
                 self.keys.insert(task.id(), key);
             }
+            stop.status().waits(self.book.open() as u64);
             place.reached(self.book.done(read), false).await;
         }
         // What is being handed over is recorded.
         while let Some(ended) = self.running.join_next_with_id().await {
-            self.ended(ended);
+            self.ended(ended, &stop);
         }
         place.reached(self.book.done(read), true).await;
     }
@@ -117,7 +125,7 @@ impl Messages {
         self.resting.is_some_and(|until| until > Instant::now())
     }
 
-    fn ended(&mut self, ended: Result<(Id, Result<Rest, JobError>), JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, Result<Rest, JobError>), JoinError>, stop: &Stop) {
         let (task, rest) = match ended {
             Ok((task, Ok(rest))) => (task, Ok(rest)),
             Ok((task, Err(error))) => (task, Err(error.to_string())),
@@ -128,14 +136,17 @@ impl Messages {
         let again = match rest {
             Ok(Rest::Done { sent }) => {
                 self.troubles = if sent { 0 } else { self.troubles };
+                stop.status().is_done();
                 None
             }
             Ok(Rest::Until(then)) => Some(then),
             Ok(Rest::Unreached { cause }) => {
+                stop.status().failed(format!("the mail provider cannot be reached: {cause}"));
                 self.rest(&cause);
                 Some(now)
             }
             Err(why) => {
+                stop.status().failed(format!("message {} of {} is tried again: {why}", key.1, key.0));
                 tracing::error!(tenant = %key.0, message = %key.1, %why, "a message was interrupted and is tried again");
                 Some(now.plus_seconds(RETRY))
             }

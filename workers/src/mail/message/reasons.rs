@@ -76,7 +76,9 @@ async fn run(parts: ReasonParts, mut stop: Stop) {
         (AccountEvent::CONTEXT, AccountEvent::AGGREGATE),
     ];
     let mut reader = LogReader::new(parts.bus.clone(), &aggregates, place.position() + 1);
+    stop.status().set_concurrency(TOGETHER);
     while !stop.is_asked() {
+        stop.pass().await;
         let batch = tokio::select! {
             batch = reader.next(PATIENCE) => batch,
             () = stop.asked() => break,
@@ -88,6 +90,7 @@ async fn run(parts: ReasonParts, mut stop: Stop) {
         if stop.is_asked() {
             return;
         }
+        batch.report(stop.status());
         place.reached(batch.upto.unwrap_or(place.position()), false).await;
     }
 }
@@ -105,7 +108,10 @@ async fn follow(parts: &ReasonParts, event: &StoredEvent, stop: &Stop) {
     loop {
         let (tenant, position) = (&event.subject.tenant, event.seq);
         match look(parts, event).await {
-            Ok(()) => return,
+            Ok(()) => {
+                stop.status().is_done();
+                return;
+            }
             Err(ReasonError::Write(WriteError::Rejected(Rejected { code: "message_exists", .. }))) => return,
             // An address that is none, an erased receiver: it will not change by itself.
             Err(ReasonError::Write(WriteError::Rejected(rejected))) => {
@@ -113,6 +119,7 @@ async fn follow(parts: &ReasonParts, event: &StoredEvent, stop: &Stop) {
                 return;
             }
             Err(error) if error.may_pass() || tries < TRIES => {
+                stop.status().failed(format!("event {position} of {tenant} is looked at again: {error}"));
                 tracing::warn!(%tenant, position, %error, "an event is looked at again");
             }
             Err(error) => {
