@@ -2,7 +2,7 @@
 
 use super::{Client, eventually, mailing};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use uuid::Uuid;
 use workers::smtp::sink::{Kept, Sink};
 
@@ -21,14 +21,26 @@ pub(crate) async fn send(client: &Client, contact: Uuid, subject: &str) -> Uuid 
 
 /// Waits until a message is in a state; gives it.
 pub(crate) async fn in_state(client: &Client, message: Uuid, state: &str, seconds: u64) -> Value {
+    until(client, message, state, seconds, |shown| shown["state"] == state).await
+}
+
+/// Waits until a message is shown as it should be; gives it.
+pub(crate) async fn until(
+    client: &Client,
+    message: Uuid,
+    what: &str,
+    seconds: u64,
+    holds: impl Fn(&Value) -> bool,
+) -> Value {
     let path = format!("/v1/messages/{message}");
-    let mut last = Value::Null;
-    let found = async || client.get(&path).send().await.json();
-    eventually(&format!("the message is {state}"), seconds, async || found().await["state"] == state).await;
-    if let Some(shown) = Some(found().await).filter(Value::is_object) {
-        last = shown;
-    }
-    last
+    let mut shown = Value::Null;
+    eventually(&format!("the message is {what}"), seconds, async || {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        shown = client.get(&path).send().await.json();
+        holds(&shown)
+    })
+    .await;
+    shown
 }
 
 /// The mails a sink took for an address, oldest first.

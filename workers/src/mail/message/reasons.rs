@@ -77,6 +77,7 @@ async fn run(parts: ReasonParts, mut stop: Stop) {
     ];
     let mut reader = LogReader::new(parts.bus.clone(), &aggregates, place.position() + 1);
     stop.status().set_concurrency(TOGETHER);
+    let mut done = place.position();
     while !stop.is_asked() {
         stop.pass().await;
         let batch = tokio::select! {
@@ -88,11 +89,13 @@ async fn run(parts: ReasonParts, mut stop: Stop) {
         all.await;
         // What was cut off is looked at again.
         if stop.is_asked() {
-            return;
+            break;
         }
         batch.report(stop.status());
-        place.reached(batch.upto.unwrap_or(place.position()), false).await;
+        done = batch.upto.unwrap_or(done);
+        place.reached(done, false).await;
     }
+    place.reached(done, true).await;
 }
 
 /// The kind is in the headers: only these few bodies are decoded.
