@@ -106,6 +106,7 @@ catalog! {
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
     Message = "mail" / "message" => crate::mail::message::MessageEvent;
     MailSettings = "mail" / "settings" => crate::mail::settings::MailSettingsEvent;
+    Response = "mail" / "response" => crate::mail::response::ResponseEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;

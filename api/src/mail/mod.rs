@@ -2,8 +2,11 @@
 
 pub mod campaigns;
 pub mod desk;
+pub mod links;
 pub mod messages;
 pub mod recipients;
+pub mod report;
+pub mod responses;
 pub mod settings;
 pub mod suppressions;
 pub mod templates;

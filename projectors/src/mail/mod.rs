@@ -3,4 +3,5 @@
 pub mod campaigns;
 pub mod messages;
 pub mod recipients;
+pub mod responses;
 pub mod suppressions;

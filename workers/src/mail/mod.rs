@@ -16,12 +16,14 @@ mod class;
 mod compose;
 pub mod dkim;
 mod header;
+pub mod links;
 mod list;
 pub mod message;
 mod plain_text;
 #[cfg(test)]
 mod tests;
 mod token;
+mod utm;
 
 pub use address::{AddressError, Domain, MailAddress};
 pub use class::Class;

@@ -3,6 +3,8 @@
 pub mod campaign;
 pub mod chunk;
 pub mod message;
+pub mod response;
 pub mod settings;
 pub mod suppression;
+pub mod tracking;
 pub mod unsubscribe;

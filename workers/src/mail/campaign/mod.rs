@@ -23,6 +23,7 @@ mod prepare;
 mod recovery;
 mod sender;
 pub(super) mod stack;
+mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};

@@ -3,6 +3,7 @@
 use super::{
     Outlet,
     merge::{MergeError, Words},
+    tracked::{Parts, Tracks},
 };
 use crate::mail::{
     Class, Composed, Domain, FeedbackId, HeaderText, IntentKey, Letter, ListId, MailAddress, Mailbox, Purpose, Token,
@@ -12,12 +13,15 @@ use bus_schema::{
     Micros, TenantId, codec,
     crm::contact::ContactDetails,
     keys::TenantKey,
-    mail::campaign::{CampaignContent, ConsentPurpose},
+    mail::{
+        campaign::{CampaignContent, ConsentPurpose, Tracking},
+        response::{MailRef, Seat},
+    },
 };
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, sync::Arc};
 use uuid::Uuid;
-use writers::mail::unsubscribe::Leaver;
+use writers::mail::{tracking::TrackedMail, unsubscribe::Leaver};
 
 /// What names the platform in the Feedback-ID.
 const SENDER: &str = "millrace";
@@ -36,6 +40,7 @@ struct Shared {
     campaign: Uuid,
     purpose: ConsentPurpose,
     words: Words,
+    tracking: Tracking,
     from: Mailbox,
     list: ListId,
     feedback: Option<FeedbackId>,
@@ -94,6 +99,7 @@ impl Prepared {
             campaign,
             purpose,
             words: Words::try_new(content)?,
+            tracking: watched(purpose, content),
             from: Mailbox::new(name, address),
             list,
             feedback,
@@ -123,6 +129,7 @@ impl Prepared {
     pub(super) fn mail(
         &self,
         contact: Uuid,
+        seat: Seat,
         details: &ContactDetails,
         generation: u32,
         at: Micros,
@@ -144,6 +151,10 @@ impl Prepared {
         };
         let url = unsubscribe.as_ref().map(|(url, _)| url.as_str());
         let merged = shared.words.merge(details, url).map_err(|error| format!("template {error}"))?;
+        let mail = MailRef { campaign: shared.campaign, contact, seat: Some(seat), generation };
+        let mail = TrackedMail { tenant: shared.tenant.clone(), mail };
+        let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
+        let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
         let subject = HeaderText::try_new(&merged.subject).map_err(|error| error.to_string())?;
         let purpose = match &unsubscribe {
             Some((_, unsubscribe)) => Purpose::Marketing { unsubscribe, list: &shared.list },
@@ -155,8 +166,8 @@ impl Prepared {
             to: &to,
             reply_to: None,
             subject: &subject,
-            html: &merged.html,
-            text: merged.text.as_deref(),
+            html: &parts.html,
+            text: parts.text.as_deref(),
             purpose,
             feedback: shared.feedback.as_ref(),
             automatic: false,
@@ -164,6 +175,14 @@ impl Prepared {
             at,
         };
         shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())
+    }
+}
+
+/// Who gets service mail agreed to that, not to being watched (check 50).
+fn watched(purpose: ConsentPurpose, content: &CampaignContent) -> Tracking {
+    match purpose {
+        ConsentPurpose::Marketing => content.tracking.clone(),
+        ConsentPurpose::Service => Tracking::default(),
     }
 }
 
