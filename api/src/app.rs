@@ -3,9 +3,13 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::desk::MessageDesk,
-    mail::responses::Responses,
+    mail::{
+        desk::MessageDesk,
+        providers::{self, ProviderDesk},
+        responses::Responses,
+    },
     platform::workers::{self, Workforce},
+    protection::ProtectionDesk,
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -36,6 +40,9 @@ pub struct Parts {
     pub imports: Arc<dyn ImportDesk>,
     /// Makes mails to one person out of templates.
     pub messages: Arc<dyn MessageDesk>,
+    /// Where the log is copied to.
+    pub protection: Arc<dyn ProtectionDesk>,
+    pub mail_providers: Arc<dyn ProviderDesk>,
     pub workforce: Arc<dyn Workforce>,
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
@@ -72,6 +79,7 @@ impl App {
         let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
         parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
+        providers::measure(&parts.registry, parts.mail_providers.clone());
         let (replays, responses) = (Replays::default(), OnceLock::new());
         Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
     }

@@ -13,11 +13,11 @@ use crate::{
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
     mail::{self, campaigns::CampaignResource, messages::MessageResource, suppressions::SuppressionResource},
-    platform,
+    platform, protection,
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
-    shop::{self, orders::OrderResource, products::ProductResource},
+    shop::{self, fulfilments::FulfilmentResource, orders::OrderResource, products::ProductResource},
 };
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -49,6 +49,7 @@ resources![
     CourseResource,
     EnrolmentResource,
     ContactResource,
+    FulfilmentResource,
     ImportResource,
     OrderResource,
     PageResource,
@@ -72,6 +73,8 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         mail::templates::routes(),
         mail::links::routes(),
         mail::recipients::routes(),
+        mail::attempts::routes(),
+        mail::retries::routes(),
         mail::report::routes(),
         mail::suppressions::routes(),
         mail::unsubscribe::routes(),
@@ -81,6 +84,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         identity::accounts::routes(),
         identity::api_keys::routes(),
         identity::tenant::routes(),
+        shop::fulfilments::routes(),
         shop::orders::routes(),
         shop::products::routes(),
         platform::alarms::routes(),
@@ -92,7 +96,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
 
 /// Every route with its description, by group.
 pub(crate) fn all_routes() -> Vec<OpenApiRouter<App>> {
-    let others = [search::routes(findable()), feed::routes(), admin::routes(), health::routes()];
+    let others = [search::routes(findable()), feed::routes(), admin::routes(), protection::routes(), health::routes()];
     commands().into_iter().chain(reads()).chain(others).collect()
 }
 

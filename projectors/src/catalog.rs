@@ -37,6 +37,7 @@ record_views![
     mail::campaigns::Campaigns,
     mail::messages::Messages,
     mail::suppressions::Suppressions,
+    shop::fulfilments::Fulfilments,
     shop::orders::Orders,
     shop::products::Products,
 ];

@@ -1,6 +1,7 @@
 //! Journeys through HTTP against a real platform, awaited by the consistency token, never by sleep. Each has a tenant of
 //! its own.
 
+mod archives;
 mod campaigns;
 mod conditions;
 mod contacts;
@@ -9,6 +10,7 @@ mod damage;
 mod erasure;
 mod feed;
 mod feedback;
+pub(crate) mod fulfilments;
 mod isolation;
 mod letters;
 mod messages;
@@ -18,6 +20,7 @@ mod paging;
 mod refusals;
 mod repetition;
 mod replays;
+mod retries;
 mod sending;
 mod slow_clients;
 mod starts;

@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod chunk;
 pub mod message;
+pub mod recipients;
 pub mod response;
 pub mod settings;
 pub mod suppression;

@@ -2,14 +2,11 @@
 //! campaign.
 
 use super::{Outlet, OutletError};
-use crate::{
-    mail::{Composer, Domain},
-    smtp::{Pool, Timeouts},
-};
+use crate::mail::{Composer, Domain};
 use std::time::Duration;
 
 impl Outlet {
-    /// With so many connections for mail to one person, 1 to 100, beside those of campaigns.
+    /// With so many connections to each provider for mail to one person, 1 to 100, beside those of campaigns.
     pub fn reserving(self, connections: usize) -> Result<Self, OutletError> {
         if !(1..=100).contains(&connections) {
             return Err(OutletError::Reserved);
@@ -20,28 +17,17 @@ impl Outlet {
     /// The way out of mail to one person, over connections of its own. A provider that does not answer is left sooner: what is
     /// sent here may be sent again, and somebody waits for it.
     pub fn apart(&self) -> Self {
-        let connections = self.reserved;
         let minute = Duration::from_secs(60);
-        let mut options = self.pool.options().clone();
-        options.timeouts = Timeouts {
-            greeting: minute,
-            command: minute,
-            mail: minute,
-            rcpt: minute,
-            data: minute,
-            block: minute,
-            dot: 2 * minute,
-            ..options.timeouts
-        };
-        Self { pool: Pool::new(options, connections), connections, ..self.clone() }
-    }
-
-    pub(in crate::mail) fn connections(&self) -> usize {
-        self.connections
-    }
-
-    pub(in crate::mail) fn pool(&self) -> &Pool {
-        &self.pool
+        let providers = self.providers.apart(self.reserved, |timeouts| {
+            timeouts.greeting = minute;
+            timeouts.command = minute;
+            timeouts.mail = minute;
+            timeouts.rcpt = minute;
+            timeouts.data = minute;
+            timeouts.block = minute;
+            timeouts.dot = 2 * minute;
+        });
+        Self { providers, ..self.clone() }
     }
 
     pub(in crate::mail) fn composer(&self) -> &Composer {

@@ -5,7 +5,13 @@ use super::{
     letter::{self, Unmade},
     verdict::{self, Verdict},
 };
-use crate::{mail::campaign::Outlet, smtp::Failure, worker::Stop};
+use crate::{
+    mail::{
+        Class,
+        providers::{Handed, NoGate},
+    },
+    worker::Stop,
+};
 use bus_schema::{CommandId, Micros, TenantId};
 use std::time::Duration;
 use uuid::Uuid;
@@ -16,6 +22,8 @@ use writers::{
 
 /// Seconds after which a message without a provider is looked at again.
 const NO_OUTLET: i64 = 30;
+/// Before providers that rest, or a domain that gets no more, are asked again.
+const SHORTEST: Duration = Duration::from_millis(500);
 /// How long to wait before an outcome is recorded again that could not be.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -53,7 +61,16 @@ pub(super) async fn run(parts: &MessageParts, tenant: &TenantId, id: Uuid, stop:
         Err(Unmade::Withheld(cause)) => return recording.end(MessageCommand::Withhold { cause }).await,
         Err(Unmade::Unfit(cause)) => return recording.end(MessageCommand::Park { generation, attempt, cause }).await,
     };
-    let answer = hand_over(outlet, &letter.mail).await;
+    let mail = &letter.mail;
+    let answer = match outlet.providers().hand_over(Class::Transactional, &mail.envelope, &mail.message, &NoGate).await
+    {
+        Handed::Answered { answer, .. } => answer,
+        Handed::Halted(never) => match never {},
+        // Nothing was handed over, so nothing is recorded.
+        Handed::Resting { again, .. } | Handed::Crowded { again } => {
+            return Ok(Rest::Until(earlier(after(parts.writer.clock().now(), again), state.expires_at())));
+        }
+    };
     let message_id = letter.message_id;
     match verdict::of(&answer) {
         Verdict::Accepted { provider_id } => {
@@ -81,8 +98,10 @@ pub(super) async fn run(parts: &MessageParts, tenant: &TenantId, id: Uuid, stop:
     }
 }
 
-async fn hand_over(outlet: &Outlet, mail: &crate::mail::Composed) -> Result<crate::smtp::Accepted, Failure> {
-    outlet.pool().send(&mail.envelope, &mail.message).await
+/// When to look again after a rest; at once would be too often while another mail finds out.
+fn after(now: Micros, rest: Duration) -> Micros {
+    let micros = i64::try_from(rest.max(SHORTEST).as_micros()).unwrap_or(i64::MAX);
+    Micros(now.0.saturating_add(micros))
 }
 
 /// Where outcomes of one message are recorded.

@@ -87,7 +87,7 @@ impl Messages {
         let aggregate = (MessageEvent::CONTEXT, MessageEvent::AGGREGATE);
         let mut reader = LogReader::new(bus, &[aggregate], place.position() + 1);
         let (mut more, mut read) = (true, place.position());
-        let most = self.parts.outlet.as_ref().map_or(IDLE_JOBS, Outlet::connections);
+        let most = self.parts.outlet.as_ref().map_or(IDLE_JOBS, |outlet| outlet.providers().connections());
         stop.status().set_concurrency(most);
         while !stop.is_asked() {
             tokio::select! {

@@ -41,7 +41,7 @@ pub(super) fn of(answer: &Result<Accepted, Failure>) -> Verdict {
         }
         Err(failure) => failure,
     };
-    let (permits, cause) = (permits(failure), fate::cause(failure));
+    let (permits, cause) = (permits(failure), failure.code());
     if failure.stage < Stage::Message {
         return Verdict::Unreached { cause };
     }
