@@ -1,6 +1,6 @@
 //! Mail that goes out by itself: receipts, enrolments, links to passwords; and what a tenant may say in them.
 
-use super::{tenant, unique};
+use super::{fulfilments, tenant, unique};
 use crate::support::{Client, Platform, eventually, posting};
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
@@ -113,6 +113,43 @@ async fn an_enrolment_is_told_in_the_tenants_own_words() {
     let text = posting::text(&posting::mails(&sink, "eve@x.example")[0]);
     assert!(posting::mails(&sink, "history@x.example").is_empty(), "history writes to nobody");
     assert!(text.contains("Subject: Willkommen: Pruning roses") && text.contains("Hallo Eve, 1 Lektion"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_bought_a_course_long_ago_is_enrolled_and_told_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (sink, platform) = started(dir.path()).await;
+    let client = platform.client();
+    let past = |seconds: i64| bus_schema::time::Clock::System.now().plus_seconds(-seconds).to_string();
+    // Named before the history happened: only that it was brought in keeps its mails back.
+    let sender = json!({"sender": {"name": "Garden", "email": "shop@garden.example"}});
+    client.put("/v1/mail/settings", &sender).header("millrace-happened-at", &past(3_600)).send().await.expect(200);
+    let course = fulfilments::course(&client, None).await;
+    let product = fulfilments::product(&client, Some(course)).await;
+    let bought = async |name: &str, at: Option<String>| {
+        let email = format!("{name}@x.example");
+        let contact = client.make("/v1/contacts", &json!({"email": email})).await;
+        let when = |ask: crate::support::Ask| match &at {
+            Some(at) => ask.header("millrace-happened-at", at),
+            None => ask,
+        };
+        let order = json!({"contact": contact, "buyer": {"name": "Ada", "email": email}, "currency": "EUR",
+            "lines": [{"product": product, "quantity": 1}]});
+        let order = when(client.post("/v1/orders", &order)).send().await.expect(201).id();
+        let payment = json!({"amount": {"amount": 5_000, "currency": "EUR"}, "method": "card", "reference": name});
+        when(client.post(&format!("/v1/orders/{order}/payments"), &payment)).send().await.expect(200);
+        fulfilments::line(&client, order, product, "enrolled").await;
+    };
+    let then = past(1_800);
+    bought("history", Some(then.clone())).await;
+    bought("today", None).await;
+    // A receipt and a word of the course.
+    eventually("both mails come", 30, async || posting::mails(&sink, "today@x.example").len() == 2).await;
+    assert!(posting::mails(&sink, "history@x.example").is_empty(), "history writes to nobody");
+    let events = client.get("/v1/events?kind=enrolment.enrolled&limit=1000").send().await.expect(200).json();
+    let items = events["items"].as_array().expect("items");
+    assert_eq!(items.len(), 2, "{events}");
+    assert!(items[0].to_string().contains(&then), "it is of the time of its payment: {}", items[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
