@@ -3,6 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
+    mail::desk::MailDesk,
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -31,6 +32,7 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    pub mail: Arc<dyn MailDesk>,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
 }

@@ -13,7 +13,11 @@ use crate::{
     },
     resource::{Resource, collection},
 };
-use bus_schema::{TenantId, crm::contact::Purpose, mail::campaign::ConsentPurpose};
+use bus_schema::{
+    Revealed, TenantId,
+    crm::contact::{ContactDetails, Purpose},
+    mail::campaign::ConsentPurpose,
+};
 use projectors::{
     RecordView,
     crm::contacts::{Contacts, FILTERABLE},
@@ -41,6 +45,37 @@ pub async fn gone(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Resu
         (None, false) => ("unknown_contact", "there is no such contact"),
     };
     Ok(Some(Problem::validation(vec![FieldError::new(pointer, code, message)])))
+}
+
+/// A contact with what mail to them needs.
+pub struct Person {
+    pub details: ContactDetails,
+    service: bool,
+    marketing: bool,
+}
+
+impl Person {
+    pub fn consents_to(&self, purpose: ConsentPurpose) -> bool {
+        match purpose {
+            ConsentPurpose::Service => self.service,
+            ConsentPurpose::Marketing => self.marketing,
+        }
+    }
+}
+
+/// A contact that is there. `pointer` is where the request names it.
+pub async fn person(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Result<Person, Problem> {
+    let contact = app.writer.load::<Contact>(tenant, id).await?;
+    let state = &contact.state;
+    if let Some(sealed) = state.details() {
+        let keys = app.keys.load(tenant, &[sealed.key()]).await?;
+        if let Ok(Revealed::Known(details)) = sealed.open(&keys) {
+            let (service, marketing) = (state.consents_to(Purpose::Service), state.consents_to(Purpose::Marketing));
+            return Ok(Person { details, service, marketing });
+        }
+    }
+    let erased = Problem::validation(vec![FieldError::new(pointer, "contact_erased", "the contact was erased")]);
+    Err(gone(app, tenant, id, pointer).await?.unwrap_or(erased))
 }
 
 /// Withdraws the consent a receiver leaves with. Somebody who is gone, or has withdrawn it before, has left already.

@@ -64,6 +64,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         crm::timeline::routes(),
         learning::courses::routes(),
         learning::enrolments::routes(),
+        mail::authoring::routes(),
         mail::campaigns::routes(),
         mail::recipients::routes(),
         mail::suppressions::routes(),

@@ -105,6 +105,7 @@ catalog! {
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
+    TestSend = "mail" / "test_send" => crate::mail::test_send::TestSendEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;

@@ -5,6 +5,7 @@ use crate::{
     disk::{self, DiskFull},
     import_desk::Desk,
     mail::MailArgsError,
+    mail_desk::PreparedMail,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
 };
 use api::{App, app::Parts, http::metrics::Registry};
@@ -83,6 +84,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let workers = vec![
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
@@ -114,6 +116,7 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            mail: mail_desk,
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })

@@ -75,7 +75,7 @@ async fn k1_a_killed_campaign_sends_nothing_twice_and_loses_nobody_silently() {
     // Somebody with the tag and without consent gets nothing, and is nobody's recipient.
     client.make("/v1/contacts", &serde_json::json!({"email": "no@x.example", "tags": ["k1"]})).await;
     let began = Instant::now();
-    let campaign = mailing::launch(&client, "k1", "<p>Hello {{ first_name }}</p>").await;
+    let campaign = mailing::launch(&client, "k1", "<p>Hello {{ first_name | default('you') }}</p>").await;
     println!("kill  after ms  taken then  recovered ms");
     for kill in 1..=kills {
         let before = sink.counts().taken;
@@ -120,7 +120,7 @@ async fn k4_a_mail_without_an_answer_is_unknown_and_never_sent_again() {
     let platform = Platform::open_with(dir.path(), &mailing::outlet(sink.address(), CONNECTIONS));
     let client = platform.client();
     let audience = mailing::audience(&client, "k4", recipients).await;
-    let campaign = mailing::launch(&client, "k4", "<p>Hello {{ first_name }}</p>").await;
+    let campaign = mailing::launch(&client, "k4", "<p>Hello {{ first_name | default('you') }}</p>").await;
     mailing::finished(&client, campaign, 120).await;
     let states = mailing::states(&client, campaign).await;
     let tally = tally(&audience, &states, &sink.taken().expect("the ledger"));

@@ -57,9 +57,16 @@ pub(crate) async fn launch(client: &Client, tag: &str, html: &str) -> Uuid {
     let content = json!({"subject": "Hello {{ first_name | default('you') }}", "from_name": "Garden",
         "from_email": "news@garden.example", "html": html});
     client.put(&format!("{path}/content"), &content).send().await.expect(200);
+    postal_address(client).await;
     let at = bus_schema::time::Clock::System.now().plus_seconds(1).to_string();
     client.post(&format!("{path}/schedule"), &json!({"at": at, "time_zone": "UTC"})).send().await.expect(200);
     campaign
+}
+
+/// Marketing mail shows where its sender gets post.
+pub(crate) async fn postal_address(client: &Client) {
+    let lines = json!({"lines": ["Garden & Sons", "1 Example Street"]});
+    client.put("/v1/tenant/postal-address", &lines).send().await.expect(200);
 }
 
 /// Waits until it is finished; gives it.

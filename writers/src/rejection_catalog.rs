@@ -19,6 +19,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("CampaignRejection", mail::campaign::CampaignRejection::SPECS),
     ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
     ("SuppressionRejection", mail::suppression::SuppressionRejection::SPECS),
+    ("TestSendRejection", mail::test_send::TestSendRejection::SPECS),
     ("OrderRejection", shop::order::OrderRejection::SPECS),
     ("ProductRejection", shop::product::ProductRejection::SPECS),
 ];

@@ -1,5 +1,6 @@
 //! `/v1/campaigns`
 
+use super::authoring;
 use crate::{
     app::App,
     caller::Caller,
@@ -300,11 +301,15 @@ pub struct NewContent {
     pub text: Option<String>,
 }
 
-/// Sets what a campaign says, whole.
+/// Sets what a campaign says, whole. The words are templates (`{{ first_name | default("you") }}`) and are tried on made-up
+/// receivers at once. Fields: `first_name`, `last_name`, `company`, `city`, `country`, which not everybody has, and `email`,
+/// `sender_name`, `postal_address`, `unsubscribe_url` (marketing), `preferences_url`. Postal address and links are added
+/// below where the words do not place them.
 #[utoipa::path(put, path = "/v1/campaigns/{id}/content", tag = "campaigns", request_body = NewContent,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
     (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
-    (status = 422, description = "too_long, invalid_text, invalid_email", body = ProblemDocument)))]
+    (status = 422, description = "too_long, invalid_text, invalid_email; template_syntax, unknown_merge_field, \
+    missing_fallback, template_fault with line and column", body = ProblemDocument)))]
 async fn set_content(
     State(app): State<App>,
     Path(id): Path<Uuid>,
@@ -321,6 +326,10 @@ async fn set_content(
         html: html.clone(),
         text: text.clone(),
     };
+    let faults = app.mail.check(content.clone(), None).await?;
+    if !faults.is_empty() {
+        return Err(Problem::validation(faults));
+    }
     let set = CampaignCommand::SetContent { content };
     let receipt = app.writer.execute::<Campaign>(&caller.tenant, id, meta, &set).await;
     let receipt = receipt.map_err(|error| refused_at(error, "/content", ""))?;
@@ -338,10 +347,12 @@ pub struct NewSchedule {
     pub time_zone: String,
 }
 
-/// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled.
+/// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled. The
+/// words are checked once more, with the campaign's purpose; marketing needs the tenant's postal address.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/schedule", tag = "campaigns", request_body = NewSchedule,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
-    (status = 409, description = "audience_missing, content_incomplete, campaign_cancelled", body = ProblemDocument),
+    (status = 409, description = "audience_missing, content_incomplete, postal_address_missing, campaign_cancelled; \
+    template_syntax, unknown_merge_field, missing_fallback, template_fault", body = ProblemDocument),
     (status = 422, description = "invalid_time, time_past, time_too_far, invalid_time_zone", body = ProblemDocument)))]
 async fn schedule(
     State(app): State<App>,
@@ -350,6 +361,8 @@ async fn schedule(
 ) -> Result<Response, Problem> {
     let at = Micros::parse(&command.body.at).ok_or_else(|| invalid_time("/at"))?;
     let time_zone = command.body.time_zone.clone();
+    command.allow(WRITE)?;
+    authoring::fit(&app, &command.caller, id).await?;
     run(&app, id, &command, CampaignCommand::Schedule { at, time_zone }).await
 }
 

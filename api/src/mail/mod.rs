@@ -1,6 +1,8 @@
-//! Mail to many: campaigns.
+//! Mail to many: campaigns, what their authors need around them, and the addresses that get none.
 
+pub mod authoring;
 pub mod campaigns;
+pub mod desk;
 pub mod recipients;
 pub mod suppressions;
 pub mod unsubscribe;

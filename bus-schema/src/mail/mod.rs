@@ -3,3 +3,4 @@
 pub mod campaign;
 pub mod chunk;
 pub mod suppression;
+pub mod test_send;

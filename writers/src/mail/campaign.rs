@@ -122,6 +122,8 @@ rejections! {
         WrongCounts: Invalid, "wrong_counts", "/counts", "the counts do not add up to the campaign's recipients";
         NoAudience: State, "audience_missing", "/segment", "the campaign has no audience yet";
         ContentIncomplete { field: &'static str }: State, "content_incomplete", "/content/{field}", "the campaign cannot go out without {field}";
+        PostalAddressMissing: State, "postal_address_missing", "", "marketing mail shows the sender's postal address, and none is set; set it with PUT /v1/tenant/postal-address";
+        Unfit: State, "campaign_unfit", "/content", "the campaign cannot be sent as it is";
         TimePast: Invalid, "time_past", "/at", "the time must be in the future";
         TimeTooFar: Invalid, "time_too_far", "/at", "the time must be within a year";
         InvalidZone: Invalid, "invalid_time_zone", "/time_zone", "a time zone is an IANA name, for example Europe/Berlin";

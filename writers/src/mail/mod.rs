@@ -3,4 +3,5 @@
 pub mod campaign;
 pub mod chunk;
 pub mod suppression;
+pub mod test_send;
 pub mod unsubscribe;

@@ -5,7 +5,7 @@ use super::{
     fate::Trouble,
     launcher::{self, Wanted},
     meta,
-    prepare::Prepared,
+    prepare::{Imprint, Prepared, Unfit},
     recovery, stack,
     window::{DEFERRALS, Sending, Sent},
 };
@@ -13,7 +13,7 @@ use crate::worker::Stop;
 use bus_schema::{
     CommandId, Micros, TenantId,
     mail::{
-        campaign::SendCounts,
+        campaign::{ConsentPurpose, SendCounts},
         chunk::{Fate, MAX_WINDOW, chunk_id},
     },
 };
@@ -70,7 +70,11 @@ pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop
     let Some(outlet) = parts.outlet.clone() else { return Ok(Rest::After(NO_OUTLET)) };
     let key = parts.writer.tenant_key(tenant).await?;
     let (owner, purpose, words) = (tenant.clone(), segment.purpose, content.clone());
-    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words)).await?;
+    let imprint = Imprint::of(&parts.writer, tenant).await?;
+    if purpose == ConsentPurpose::Marketing && imprint.postal_address.is_empty() {
+        return pause(parts, tenant, id, Unfit::NoPostalAddress.to_string()).await;
+    }
+    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint)).await?;
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(unfit) => return pause(parts, tenant, id, unfit.to_string()).await,
