@@ -19,7 +19,7 @@ async fn a_campaign_reaches_those_who_want_it_and_a_fault_of_one_is_only_theirs(
     let campaign = mailing::launch(
         &client,
         "spring",
-        "<p>Hello {{ first_name | default('you') }}{% if first_name == 'Nobody' %}{{ city }}{% endif %}</p>",
+        "<p>Hello {{ first_name | default('you') }}{% if first_name and first_name == 'Nobody' %}{{ city }}{% endif %}</p>",
     )
     .await;
     let done = mailing::finished(&client, campaign, 60).await;

@@ -45,7 +45,7 @@ const CONTACTS: &str = "crm.contact:read";
 const TESTS: u32 = 60;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(preview)).routes(routes!(test))
+    OpenApiRouter::new().routes(routes!(preview_mail)).routes(routes!(test))
 }
 
 /// 409 unless a campaign's words are fit for its purpose and marketing says whose it is. What is missing altogether the
@@ -123,7 +123,7 @@ pub struct PreviewAs {
 #[utoipa::path(post, path = "/v1/campaigns/{id}/preview", tag = "campaigns", request_body = PreviewAs,
     params(("id" = Uuid, Path)), responses((status = 200, body = MailPreview), (status = 404, body = ProblemDocument),
     (status = 422, description = "unknown_contact, contact_erased, missing_field, template_fault", body = ProblemDocument)))]
-async fn preview(
+async fn preview_mail(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,

@@ -1,7 +1,7 @@
 //! The words of a campaign with each receiver's own in them.
 //!
 //! Subject, HTML and plain part are minijinja templates over the receiver's fields: `{{ first_name }}`. A field that is
-//! missing and has no fallback (`{{ first_name | default("you") }}`) is a fault of that one mail, which is not sent; never
+//! missing and has no fallback (`{{ first_name | default("you") }}`, `{% if first_name %}`) is a fault of that one mail, which is not sent; never
 //! are braces sent to anybody (spec/EMAIL.md 3.1, check 53). What comes out of a field is escaped in HTML.
 
 use super::footer;
@@ -84,7 +84,7 @@ impl Words {
     pub fn try_new(content: &CampaignContent) -> Result<Self, MergeError> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|name| match name {
             HTML => AutoEscape::Html,
             _ => AutoEscape::None,
