@@ -23,6 +23,8 @@ pub mod listing;
 pub mod mail;
 pub mod money;
 pub mod people;
+mod preferences;
+mod public_page;
 pub mod quotas;
 pub mod replays;
 pub mod resource;

@@ -8,6 +8,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("PageRejection", cms::page::PageRejection::SPECS),
     ("ContactRejection", crm::contact::ContactRejection::SPECS),
     ("ImportRejection", crm::import::ImportRejection::SPECS),
+    ("SegmentRejection", crm::segment::SegmentRejection::SPECS),
     ("AccountRejection", identity::account::AccountRejection::SPECS),
     ("ApiKeyRejection", identity::api_key::ApiKeyRejection::SPECS),
     ("TokenRejection", identity::authenticate::TokenRejection::SPECS),

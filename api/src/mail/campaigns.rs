@@ -111,6 +111,9 @@ pub struct SegmentJson {
     pub filter: Value,
     /// What they must have consented to: `marketing` or `service`.
     pub purpose: &'static str,
+    /// The saved segment it is of. Until the launch that one's filter counts, and `filter` is the one it had when the
+    /// audience was set; from then on `filter` is the one in use.
+    pub id: Option<Uuid>,
 }
 
 /// What a campaign says.
@@ -137,6 +140,7 @@ impl Resource for CampaignResource {
             ("subject", FieldType::Text),
             ("status", FieldType::Choice(STATUSES)),
             ("purpose", FieldType::Choice(PURPOSES)),
+            ("segment", FieldType::Id),
             ("scheduled_at", FieldType::Time),
             ("created_at", FieldType::Time),
             ("updated_at", FieldType::Time),
@@ -154,6 +158,7 @@ impl Resource for CampaignResource {
         let segment = row.segment.as_ref().map(|segment| SegmentJson {
             filter: serde_json::from_str(&segment.filter).unwrap_or_default(),
             purpose: purpose_word(segment.purpose),
+            id: segment.saved,
         });
         let content = row.content.clone().map(|content| {
             let CampaignContent { subject, preheader, from_name, from_email, html, text } = content;
@@ -234,9 +239,14 @@ impl From<PurposeJson> for ConsentPurpose {
 pub struct NewSegment {
     /// The JSON form of `filter=` of the list of contacts; `{}` is everybody. It says what people have in common; it is
     /// no place for one person's data.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
     pub filter: Value,
+    #[serde(default)]
     pub purpose: PurposeJson,
+    /// A saved segment instead of `filter`.
+    #[serde(default)]
+    pub id: Option<Uuid>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -245,7 +255,8 @@ pub struct NewAudience {
     pub segment: NewSegment,
 }
 
-/// Sets who gets a campaign, whole. Who that is is found out when it goes out; see the preview.
+/// Sets who gets a campaign, whole: a saved segment by its `id`, or a filter of its own. Who that is is found out when it
+/// goes out; see the preview. Addresses on the suppression list are left out then.
 #[utoipa::path(put, path = "/v1/campaigns/{id}/audience", tag = "campaigns", request_body = NewAudience,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
     (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
@@ -255,9 +266,16 @@ async fn set_audience(
     Path(id): Path<Uuid>,
     command: Command<NewAudience>,
 ) -> Result<Response, Problem> {
-    let NewSegment { filter, purpose } = &command.body.segment;
-    people::segment(filter, app.clock.now().0, "/segment/filter")?;
-    let segment = Segment { filter: filter.to_string(), purpose: (*purpose).into() };
+    command.allow(WRITE)?;
+    let NewSegment { filter, purpose, id: saved } = &command.body.segment;
+    let filter = match saved {
+        Some(saved) => people::saved_filter(&app, &command.caller.tenant, *saved, filter).await?,
+        None => {
+            people::segment(filter, app.clock.now().0, "/segment/filter")?;
+            filter.to_string()
+        }
+    };
+    let segment = Segment { filter, purpose: (*purpose).into(), saved: *saved };
     run(&app, id, &command, CampaignCommand::SetAudience { segment }).await
 }
 
@@ -279,9 +297,9 @@ async fn preview(
         return Err(rejection(CampaignRejection::Unknown.into()));
     }
     let segment = campaign.state.segment().ok_or_else(|| rejection(CampaignRejection::NoAudience.into()))?;
-    let filter = serde_json::from_str(&segment.filter).unwrap_or_default();
+    let filter = people::current_filter(&app, &caller.tenant, segment).await?;
     let filter = people::segment(&filter, app.clock.now().0, "/segment/filter")?;
-    let preview = people::preview(&app, &caller, &consistency, filter, purpose_word(segment.purpose)).await?;
+    let preview = people::preview(&app, &caller, &consistency, filter, Some(purpose_word(segment.purpose))).await?;
     Ok(Json(preview))
 }
 
@@ -417,7 +435,11 @@ mod tests {
         let row = CampaignRow {
             name: "Spring".into(),
             status: CampaignStatus::Scheduled,
-            segment: Some(Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Service }),
+            segment: Some(Segment {
+                filter: r#"{"tags":"vip"}"#.into(),
+                purpose: ConsentPurpose::Service,
+                saved: Some(Uuid::from_u128(7)),
+            }),
             content: Some(CampaignContent { subject: "Spring".into(), ..Default::default() }),
             departure: Some(Departure { at, time_zone: "UTC".into() }),
             journey: None,

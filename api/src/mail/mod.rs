@@ -3,6 +3,7 @@
 pub mod authoring;
 pub mod campaigns;
 pub mod desk;
+pub mod preferences;
 pub mod recipients;
 pub mod suppressions;
 pub mod unsubscribe;

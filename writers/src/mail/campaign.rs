@@ -90,8 +90,10 @@ pub enum CampaignCommand {
     Unschedule,
     /// It will not go out, or nothing more of it will.
     Cancel,
-    /// Its time has come.
-    Launch,
+    /// Its time has come. `filter` is that of its saved segment at this moment.
+    Launch {
+        filter: Option<String>,
+    },
     /// Its chunks are planned, all of them.
     Freeze {
         audience: Audience,
@@ -184,10 +186,12 @@ impl Campaign {
         }
     }
 
-    fn launch_now(&self, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+    fn launch_now(&self, now: Micros, filter: Option<&str>) -> Result<Decision<CampaignEvent>, CampaignRejection> {
         match self.status {
             CampaignStatus::Scheduled { at, .. } if at <= now => {
-                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now }))
+                let known = self.segment().map(|segment| segment.filter.as_str());
+                let filter = filter.filter(|filter| Some(*filter) != known).map(str::to_owned);
+                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now, filter }))
             }
             CampaignStatus::Sending | CampaignStatus::Paused | CampaignStatus::Finished => Ok(Decision::nothing()),
             _ => Err(CampaignRejection::NotDue),
@@ -288,7 +292,7 @@ impl Decider for Campaign {
             }
             CampaignCommand::Cancel if self.status == CampaignStatus::Finished => Err(R::Finished),
             CampaignCommand::Cancel => Ok(Decision::event(CampaignCancelled {})),
-            CampaignCommand::Launch => self.launch_now(ctx.now),
+            CampaignCommand::Launch { filter } => self.launch_now(ctx.now, filter.as_deref()),
             CampaignCommand::Freeze { audience } => self.freeze(*audience),
             CampaignCommand::Pause { trouble } => match self.status {
                 CampaignStatus::Sending => {
@@ -324,6 +328,9 @@ impl Decider for Campaign {
             CampaignEvent::Unscheduled(_) => self.status = CampaignStatus::Draft,
             CampaignEvent::Cancelled(_) => self.status = CampaignStatus::Cancelled,
             CampaignEvent::Launched(launched) => {
+                if let (Some(filter), Some(segment)) = (&launched.filter, &mut self.segment) {
+                    *segment = Arc::new(Segment { filter: filter.clone(), ..(**segment).clone() });
+                }
                 self.launch = Some(Launch { at: launched.at, audience: None, counts: None });
                 self.status = CampaignStatus::Sending;
             }

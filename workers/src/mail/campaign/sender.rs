@@ -13,7 +13,7 @@ use crate::worker::Stop;
 use bus_schema::{
     CommandId, Micros, TenantId,
     mail::{
-        campaign::{ConsentPurpose, SendCounts},
+        campaign::{ConsentPurpose, Segment, SendCounts},
         chunk::{Fate, MAX_WINDOW, chunk_id},
     },
 };
@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use writers::{
     Rejection, WriteError,
+    crm::segment::Segment as SavedSegment,
     mail::{
         campaign::{Campaign, CampaignCommand, CampaignRejection, CampaignStatus},
         chunk::{Chunk, ChunkCommand, Standing},
@@ -55,7 +56,9 @@ pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop
         if parts.outlet.is_none() || *at > parts.writer.clock().now() {
             return Ok(Rest::Done);
         }
-        parts.writer.execute::<Campaign>(tenant, id, &meta(id, CommandId::random()), &CampaignCommand::Launch).await?;
+        let filter = saved_filter(parts, tenant, campaign.state.segment()).await?;
+        let launch = CampaignCommand::Launch { filter };
+        parts.writer.execute::<Campaign>(tenant, id, &meta(id, CommandId::random()), &launch).await?;
         campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     }
     let state = &campaign.state;
@@ -115,6 +118,17 @@ pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop
         Err(error) => return Err(error.into()),
     }
     Ok(Rest::Done)
+}
+
+/// What a saved segment finds now. One that was deleted since stays as the campaign knew it.
+async fn saved_filter(
+    parts: &CampaignParts,
+    tenant: &TenantId,
+    segment: Option<&Segment>,
+) -> Result<Option<String>, JobError> {
+    let Some(saved) = segment.and_then(|segment| segment.saved) else { return Ok(None) };
+    let saved = parts.writer.load::<SavedSegment>(tenant, saved).await?;
+    Ok(saved.state.definition().map(|definition| definition.filter.clone()))
 }
 
 /// Pauses a campaign, with the reason for its author.
