@@ -4,11 +4,12 @@ use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     mail::desk::MailDesk,
+    platform::workers::{self, Workforce},
     quotas::{Limits, Quotas},
     replays::Replays,
 };
 use bus_schema::{Cell, TenantId, bus::Bus, keys::KeyDirectory, time::Clock};
-use projectors::{Views, search_lane::Search};
+use projectors::{Views, platform::board::Board, search_lane::Search};
 use std::{
     ops::Deref,
     sync::{Arc, OnceLock},
@@ -33,6 +34,8 @@ pub struct Parts {
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
     pub mail: Arc<dyn MailDesk>,
+    pub workforce: Arc<dyn Workforce>,
+    pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
 }
@@ -63,6 +66,8 @@ impl App {
 
     pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
+        let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
+        parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
         Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
     }

@@ -1,6 +1,9 @@
 //! Whether the process lives and whether it can serve; per view where it stands.
 
-use crate::app::App;
+use crate::{
+    app::App,
+    platform::workers::{self, WorkerJson},
+};
 use axum::{
     Json,
     extract::State,
@@ -59,6 +62,12 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// What an operator should look at although the platform is ready.
+    pub notes: Vec<String>,
+    /// What acts on the log.
+    pub workers: Vec<WorkerJson>,
+    /// Alarms that are raised.
+    pub alarms: usize,
 }
 
 impl App {
@@ -95,6 +104,9 @@ impl App {
         if log_position.saturating_sub(search_position) > MAX_LAG {
             problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
         }
+        let workers = self.workforce.workers();
+        let alarms = self.board.alarms().len();
+        problems.extend(workers::problems(&workers));
         Readiness {
             ready: problems.is_empty(),
             problems,
@@ -105,6 +117,9 @@ impl App {
             views,
             search_position,
             search_trouble,
+            notes: workers::notes(&workers, alarms),
+            workers,
+            alarms,
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod listing;
 pub mod mail;
 pub mod money;
 pub mod people;
+pub mod platform;
 mod preferences;
 mod public_page;
 pub mod quotas;

@@ -13,6 +13,7 @@ use crate::{
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
     mail::{self, campaigns::CampaignResource, suppressions::SuppressionResource},
+    platform,
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
@@ -79,6 +80,9 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         identity::tenant::routes(),
         shop::orders::routes(),
         shop::products::routes(),
+        platform::alarms::routes(),
+        platform::parked_items::routes(),
+        platform::workers::routes(),
         replays::routes(replayable()),
     ]
 }

@@ -113,4 +113,7 @@ catalog! {
     Account = "identity" / "account" => crate::identity::account::AccountEvent;
     Session = "identity" / "session" => crate::identity::session::SessionEvent;
     ApiKey  = "identity" / "api_key" => crate::identity::api_key::ApiKeyEvent;
+    Worker = "platform" / "worker" => crate::platform::worker::WorkerEvent;
+    ParkedItem = "platform" / "parked_item" => crate::platform::parked_item::ParkedItemEvent;
+    Alarm = "platform" / "alarm" => crate::platform::alarm::AlarmEvent;
 }

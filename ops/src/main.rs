@@ -12,6 +12,7 @@ mod platform;
 mod ready;
 mod setup;
 mod up;
+mod workforce;
 
 use clap::{Parser, Subcommand};
 use std::{io::Write, process::ExitCode};
@@ -33,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   millrace events tail --context crm
   millrace import contacts people.csv --dry-run
   millrace views list
+  millrace workers
   millrace doctor";
 
 #[derive(Subcommand)]
@@ -49,6 +51,8 @@ enum Command {
     Import(cli::import::ImportArgs),
     /// List, build, switch and retire the views
     Views(cli::views::ViewsArgs),
+    /// What acts on the log: whether it runs, how far it is, what went wrong
+    Workers(cli::workers::WorkersArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => cli::demo::run(args).await,
             Command::Import(args) => cli::import::run(args).await,
             Command::Views(args) => cli::views::run(args).await,
+            Command::Workers(args) => cli::workers::run(args).await,
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

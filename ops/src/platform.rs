@@ -7,6 +7,7 @@ use crate::{
     mail::MailArgsError,
     mail_desk::PreparedMail,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
+    workforce::Staff,
 };
 use api::{App, app::Parts, http::metrics::Registry};
 use bus_schema::{
@@ -21,11 +22,12 @@ use projectors::{
         fjall::{FjallStore, Options as ReadOptions},
         tantivy::{Options as IndexOptions, SearchIndex},
     },
+    platform::board::Board,
     read_store::{ReadStore, ReadStoreError},
     search::SearchError,
     search_lane::Search,
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 use workers::{
     Worker,
     blob::BlobStore,
@@ -34,6 +36,7 @@ use workers::{
         import_worker::{self, ImportFiles, ImportParts},
     },
     mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    runtime::Roster,
 };
 use writers::{
     EventStore, Writer,
@@ -42,6 +45,8 @@ use writers::{
     identity::sign_in::SignIn,
 };
 
+/// How long the start waits for what operators said of the workers.
+const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
 const CELL: &str = "eu1";
 
@@ -86,6 +91,11 @@ impl Platform {
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
+        let board = Board::start(bus.clone());
+        // Who is paused must be known before anybody begins.
+        if !board.caught_up(BOARD_WITHIN).await {
+            tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
+        }
         let workers = vec![
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
@@ -104,6 +114,9 @@ impl Platform {
                 journal,
             }),
         ];
+        let roster = Roster::of(&workers);
+        roster.follow(&board);
+        let workforce = Arc::new(Staff::new(roster, board.clone()));
         let app = App::new(Parts {
             cell,
             bus,
@@ -117,6 +130,8 @@ impl Platform {
             registry,
             imports,
             mail: mail_desk,
+            workforce,
+            board,
             mail_obstacle,
         });
         Ok(Self { app, nats, workers, data })

@@ -8,4 +8,5 @@ mod key_directory;
 mod lanes;
 mod search;
 mod snapshots;
+mod workers;
 mod writer;

@@ -23,6 +23,7 @@ mod slow_clients;
 mod starts;
 mod stops;
 mod suppressions;
+mod workers;
 
 use crate::support::{Client, Platform};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Every rejection a command can be answered with: what the API's reference lists. One line per enum; a test finds the
 //! ones that are missing.
 
-use crate::{cms, crm, identity, learning, mail, rejection::RejectionSpec, shop};
+use crate::{cms, crm, identity, learning, mail, platform, rejection::RejectionSpec, shop};
 
 /// The rejections of each kind of decision, by the name of their enum.
 pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
@@ -21,6 +21,9 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
     ("SuppressionRejection", mail::suppression::SuppressionRejection::SPECS),
     ("TestSendRejection", mail::test_send::TestSendRejection::SPECS),
+    ("AlarmRejection", platform::alarm::AlarmRejection::SPECS),
+    ("ParkedItemRejection", platform::parked_item::ParkedItemRejection::SPECS),
+    ("WorkerRejection", platform::worker::WorkerRejection::SPECS),
     ("OrderRejection", shop::order::OrderRejection::SPECS),
     ("ProductRejection", shop::product::ProductRejection::SPECS),
 ];

@@ -2,6 +2,7 @@
 
 mod append;
 mod connect;
+mod consumer;
 mod copy;
 mod follow;
 mod message;
@@ -13,6 +14,7 @@ mod tail;
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
+pub use consumer::{Begin, Consumer, ConsumerSpec, Delivery, Source, Standing};
 pub use copy::{DuplicateWindow, LatestState, LatestValue, StoredBatch, StoredMessage, TRANSPORT_HEADERS};
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;

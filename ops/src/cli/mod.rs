@@ -7,3 +7,4 @@ pub mod events;
 pub mod import;
 pub mod replay;
 pub mod views;
+pub mod workers;

@@ -50,6 +50,7 @@ async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut sto
     let mut reader = LogReader::new(bus.clone(), &aggregates, start + 1);
     let (mut done, mut saved, mut saved_at) = (start, start, Instant::now());
     while !stop.is_asked() {
+        stop.pass().await;
         let batch = tokio::select! {
             batch = reader.next(PATIENCE) => batch,
             () = stop.asked() => break,
@@ -62,13 +63,16 @@ async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut sto
             }
             while let Err(error) = keys.destroy(&event.subject.tenant, key).await {
                 tracing::error!(%error, position = event.seq, "the key of an erased person is not destroyed yet");
+                stop.status().failed(format!("the key named by event {} is not destroyed yet: {error}", event.seq));
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     // Not counted as done: the next start begins with it.
                     () = stop.asked() => return,
                 }
             }
+            stop.status().is_done();
         }
+        batch.report(stop.status());
         done = batch.upto.unwrap_or(done);
         if done > saved && (saved_at.elapsed() >= RHYTHM || stop.is_asked()) {
             save(&place, &Place { cell: bus.cell().clone(), position: done }).await;

@@ -108,22 +108,31 @@ impl Campaigns {
         let mut more = true;
         while !stop.is_asked() {
             tokio::select! {
-                Batch { events, more: left, .. } = reader.next(PATIENCE) => {
+                batch = reader.next(PATIENCE) => {
+                    batch.report(stop.status());
+                    let Batch { events, more: left, .. } = batch;
                     events.iter().for_each(|event| self.book.note(event));
                     more = left;
                 }
-                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop),
                 () = stop.asked() => break,
             }
             let now = self.parts.writer.clock().now();
             // What an old event asks for may be done long since: the newest one counts.
-            while !more && let Some((key, errand)) = self.book.next(now, Instant::now()) {
+            while !more
+                && !stop.status().is_paused()
+                && let Some((key, errand)) = self.book.next(now, Instant::now())
+            {
                 if errand == Errand::Launch && self.parts.outlet.is_none() {
                     self.book.rest(&key, Some(Instant::now() + RETRY));
                     continue;
                 }
-                let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.clone(), key.clone());
-                let task = self.running.spawn(async move { sender::run(&parts, &tenant, id, &job_stop).await });
+                let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.or_paused(), key.clone());
+                let working = stop.status().begin();
+                let task = self.running.spawn(async move {
+                    let _working = working;
+                    sender::run(&parts, &tenant, id, &job_stop).await
+                });
                 self.keys.insert(task.id(), key);
             }
         }
@@ -131,7 +140,7 @@ impl Campaigns {
         while self.running.join_next().await.is_some() {}
     }
 
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<Rest, JobError>), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<Rest, JobError>), tokio::task::JoinError>, stop: &Stop) {
         let (task, rest) = match ended {
             Ok((task, Ok(rest))) => (task, Ok(rest)),
             Ok((task, Err(error))) => (task, Err(error.to_string())),
@@ -139,10 +148,16 @@ impl Campaigns {
         };
         let Some(key) = self.keys.remove(&task) else { return };
         let again = match rest {
-            Ok(Rest::Done) => None,
+            // It was cut off and goes on when the worker does.
+            Ok(Rest::Done) if stop.status().is_paused() => Some(Instant::now()),
+            Ok(Rest::Done) => {
+                stop.status().is_done();
+                None
+            }
             Ok(Rest::After(after)) => Some(Instant::now() + after),
             Err(why) => {
                 tracing::error!(tenant = %key.0, campaign = %key.1, %why, "sending was interrupted and is tried again");
+                stop.status().failed(format!("campaign {} of {} is tried again: {why}", key.1, key.0));
                 Some(Instant::now() + RETRY)
             }
         };
