@@ -3,7 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::desk::MailDesk,
+    mail::{desk::MailDesk, responses::Responses},
     platform::workers::{self, Workforce},
     quotas::{Limits, Quotas},
     replays::Replays,
@@ -57,6 +57,7 @@ pub struct Shared {
     replays: Replays,
     limits: Limits,
     operator: OnceLock<TenantId>,
+    responses: OnceLock<Responses>,
 }
 
 impl App {
@@ -69,7 +70,8 @@ impl App {
         let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
         parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
-        Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
+        let (replays, responses) = (Replays::default(), OnceLock::new());
+        Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
     }
 
     /// Names the tenant whose people operate this installation: in no other tenant does any scope, `*` included, allow
@@ -84,6 +86,18 @@ impl App {
 
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Takes the opens and clicks of mails; recording begins with the first.
+    pub fn responses(&self) -> &Responses {
+        self.0.responses.get_or_init(|| Responses::start(self))
+    }
+
+    /// Records what is held of opens and clicks. For an orderly stop.
+    pub async fn flush(&self) {
+        if let Some(responses) = self.0.responses.get() {
+            responses.flush().await;
+        }
     }
 
     pub fn running(&self) -> &Running {

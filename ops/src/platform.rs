@@ -151,6 +151,7 @@ impl Platform {
 
     /// Workers first: they stop at their next checkpoint, for which they need the log.
     pub async fn stop(self) {
+        self.app.flush().await;
         futures::future::join_all(self.workers.into_iter().map(Worker::stop)).await;
         self.nats.stop().await;
     }

@@ -5,7 +5,7 @@ use crate::{
     cms::{self, routes::Routes},
     crm::{self, timeline::Timeline},
     identity, learning,
-    mail::{self, recipients::Recipients},
+    mail::{self, recipients::Recipients, responses::Responses},
     projection::Projection,
     record_view::RecordProjection,
     search_lane::{RecordSource, SearchSource},
@@ -43,7 +43,7 @@ record_views![
 
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    let others: [Arc<dyn Projection>; 4] =
-        [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits), Arc::new(Recipients)];
+    let others: [Arc<dyn Projection>; 5] =
+        [Arc::new(Routes), Arc::new(Timeline), Arc::new(Visits), Arc::new(Recipients), Arc::new(Responses)];
     record_projections().into_iter().chain(others).collect()
 }

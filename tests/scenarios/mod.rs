@@ -9,6 +9,7 @@ mod courses;
 mod damage;
 mod erasure;
 mod feed;
+mod feedback;
 mod isolation;
 mod orders;
 mod pages;
@@ -35,9 +36,13 @@ fn unique(prefix: &str) -> String {
 
 /// The owner of a new tenant of the shared platform.
 async fn tenant() -> Client {
+    tenant_of(&Platform::shared().client()).await
+}
+
+/// The owner of a new tenant of an operator's platform.
+async fn tenant_of(operator: &Client) -> Client {
     let (name, password) = (unique("t"), unique("A long passphrase "));
     let email = format!("owner@{name}.example");
-    let operator = Platform::shared().client();
     let founded = json!({"tenant": name, "name": "A tenant", "email": email, "password": password});
     operator.post("/v1/tenants", &founded).send().await.expect(201);
     let login = json!({"tenant": name, "email": email, "password": password});

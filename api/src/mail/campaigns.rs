@@ -19,7 +19,7 @@ use crate::{
 use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
-    mail::campaign::{CampaignContent, ConsentPurpose, Segment, SendCounts},
+    mail::campaign::{CampaignContent, ConsentPurpose, Segment, SendCounts, Tracking, Utm},
 };
 use projectors::{
     Record,
@@ -128,6 +128,46 @@ pub struct ContentJson {
     pub html: String,
     /// Null: made from the HTML. Lists leave it out unless `fields` names it.
     pub text: Option<String>,
+    pub tracking: TrackingJson,
+}
+
+/// What is watched of the readers of marketing mail; nothing unless it is set. Service mail is never watched.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+#[schema(as = Tracking)]
+pub struct TrackingJson {
+    /// A picture of one dot says that the mail was opened.
+    pub opens: bool,
+    /// Links lead over this platform, but for those with the attribute `data-no-track`.
+    pub clicks: bool,
+    /// With `clicks`: one more link that no person sees, for telling programs from people.
+    pub honeypot: bool,
+    /// Words added to links that have no `utm_…` of their own.
+    pub utm: Option<UtmJson>,
+}
+
+/// `utm_source`, `utm_medium` and `utm_campaign`, at most 100 characters each; empty ones are left out.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+#[schema(as = Utm)]
+pub struct UtmJson {
+    pub source: String,
+    pub medium: String,
+    pub campaign: String,
+}
+
+impl From<Tracking> for TrackingJson {
+    fn from(Tracking { opens, clicks, honeypot, utm }: Tracking) -> Self {
+        let utm = utm.map(|Utm { source, medium, campaign }| UtmJson { source, medium, campaign });
+        Self { opens, clicks, honeypot, utm }
+    }
+}
+
+impl From<TrackingJson> for Tracking {
+    fn from(TrackingJson { opens, clicks, honeypot, utm }: TrackingJson) -> Self {
+        let utm = utm.map(|UtmJson { source, medium, campaign }| Utm { source, medium, campaign });
+        Self { opens, clicks, honeypot, utm }
+    }
 }
 
 impl Resource for CampaignResource {
@@ -161,8 +201,9 @@ impl Resource for CampaignResource {
             id: segment.saved,
         });
         let content = row.content.clone().map(|content| {
-            let CampaignContent { subject, preheader, from_name, from_email, html, text } = content;
-            ContentJson { subject, preheader, from_name, from_email, html, text }
+            let CampaignContent { subject, preheader, from_name, from_email, html, text, tracking } = content;
+            let tracking = tracking.into();
+            ContentJson { subject, preheader, from_name, from_email, html, text, tracking }
         });
         CampaignJson {
             id,
@@ -317,6 +358,7 @@ pub struct NewContent {
     pub html: String,
     /// The plain part; made from the HTML when absent.
     pub text: Option<String>,
+    pub tracking: TrackingJson,
 }
 
 /// Sets what a campaign says, whole. The words are templates (`{{ first_name | default("you") }}`) and are tried on made-up
@@ -326,8 +368,8 @@ pub struct NewContent {
 #[utoipa::path(put, path = "/v1/campaigns/{id}/content", tag = "campaigns", request_body = NewContent,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
     (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
-    (status = 422, description = "too_long, invalid_text, invalid_email; template_syntax, unknown_merge_field, \
-    missing_fallback, template_fault with line and column", body = ProblemDocument)))]
+    (status = 422, description = "too_long, invalid_text, invalid_email, honeypot_alone; template_syntax, \
+    unknown_merge_field, missing_fallback, template_fault with line and column", body = ProblemDocument)))]
 async fn set_content(
     State(app): State<App>,
     Path(id): Path<Uuid>,
@@ -335,7 +377,7 @@ async fn set_content(
 ) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let Command { caller, body, meta, .. } = &command;
-    let NewContent { subject, preheader, from_name, from_email, html, text } = body;
+    let NewContent { subject, preheader, from_name, from_email, html, text, tracking } = body;
     let content = CampaignContent {
         subject: subject.clone(),
         preheader: preheader.clone(),
@@ -343,6 +385,7 @@ async fn set_content(
         from_email: from_email.clone(),
         html: html.clone(),
         text: text.clone(),
+        tracking: tracking.clone().into(),
     };
     let faults = app.mail.check(content.clone(), None).await?;
     if !faults.is_empty() {

@@ -3,7 +3,10 @@
 pub mod authoring;
 pub mod campaigns;
 pub mod desk;
+pub mod links;
 pub mod preferences;
 pub mod recipients;
+pub mod report;
+pub mod responses;
 pub mod suppressions;
 pub mod unsubscribe;

@@ -16,6 +16,7 @@ use projectors::{
     mail::{
         campaigns::{CampaignStatus, Campaigns},
         recipients::{Counts, RECIPIENTS, Recipient, SendState},
+        responses::{First, Person},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -70,12 +71,26 @@ pub struct CampaignRecipient {
     pub cause: Option<String>,
     /// What the provider calls the mail.
     pub provider_id: Option<String>,
+    /// What the receiver did; programs do not count.
+    pub response: RecipientResponse,
 }
 
-impl From<Recipient> for CampaignRecipient {
-    fn from(recipient: Recipient) -> Self {
+/// When a receiver first did something with the mail, RFC 3339; null: not that it is known.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecipientResponse {
+    pub opened_at: Option<String>,
+    pub clicked_at: Option<String>,
+    pub unsubscribed_at: Option<String>,
+}
+
+impl From<(Recipient, Person)> for CampaignRecipient {
+    fn from((recipient, person): (Recipient, Person)) -> Self {
         let Recipient { contact, state, at, cause, provider_id } = recipient;
-        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id }
+        let first = |first: Option<First>| first.map(|first| first.at.to_string());
+        let Person { opened, clicked, left, .. } = person;
+        let response =
+            RecipientResponse { opened_at: first(opened), clicked_at: first(clicked), unsubscribed_at: first(left) };
+        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id, response }
     }
 }
 
@@ -100,7 +115,9 @@ async fn recipients(
     if page.recipients.is_empty() {
         status_of(&app, &caller, id).await?;
     }
-    let items = page.recipients.into_iter().map(CampaignRecipient::from).collect();
+    let contacts: Vec<Uuid> = page.recipients.iter().map(|recipient| recipient.contact).collect();
+    let people = app.views.responses_of(&caller.tenant, id, &contacts).await?;
+    let items = page.recipients.into_iter().zip(people).map(CampaignRecipient::from).collect();
     Ok(Json(CampaignRecipients { items, next: page.next.map(|next| next.to_string()) }))
 }
 
@@ -111,7 +128,7 @@ fn state_of(name: &str) -> Result<SendState, Problem> {
     })
 }
 
-async fn status_of(app: &App, caller: &Caller, id: Uuid) -> Result<CampaignStatus, Problem> {
+pub(super) async fn status_of(app: &App, caller: &Caller, id: Uuid) -> Result<CampaignStatus, Problem> {
     let record = app.views.record::<Campaigns>(&caller.tenant, id).await?;
     Ok(record.ok_or_else(|| Problem::not_found("campaign"))?.row.status)
 }

@@ -61,6 +61,40 @@ pub struct CampaignContent {
     /// The plain part; made from the HTML when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What is watched of its readers; nothing unless its author says so.
+    #[serde(default, skip_serializing_if = "Tracking::is_off")]
+    pub tracking: Tracking,
+}
+
+/// What is watched of the readers of marketing mail. Service mail is never watched: nobody agreed to that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracking {
+    /// A picture of one dot says that the mail was opened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opens: bool,
+    /// Links lead over this platform.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clicks: bool,
+    /// With `clicks`: one more link that no person sees, for telling programs from people.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub honeypot: bool,
+    /// Words added to links that have none of them, for the statistics of the sites they lead to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utm: Option<Utm>,
+}
+
+impl Tracking {
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `utm_source`, `utm_medium` and `utm_campaign`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Utm {
+    pub source: String,
+    pub medium: String,
+    pub campaign: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

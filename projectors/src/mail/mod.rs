@@ -2,4 +2,5 @@
 
 pub mod campaigns;
 pub mod recipients;
+pub mod responses;
 pub mod suppressions;

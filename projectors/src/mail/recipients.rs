@@ -367,6 +367,21 @@ impl Views {
         Ok(RecipientPage { recipients, next: last.filter(|_| page.next.is_some()) })
     }
 
+    /// One recipient by its place in the audience.
+    pub async fn recipient_at(
+        &self,
+        tenant: &TenantId,
+        place: ChunkPlace,
+        index: u16,
+    ) -> Result<Option<Recipient>, ViewError> {
+        let table = self.serving(RECIPIENTS)?.generation().table(BLOCKS)?;
+        let (block, index) = (usize::from(index) / BLOCK, usize::from(index) % BLOCK);
+        let RowName { partition, sort, .. } = block_row(place, block);
+        let row = self.store().get(&RowKey { table, tenant: tenant.shared(), partition, sort }).await?;
+        let block = row.map(|row| codec::decode::<Block>(&row.body)).transpose().map_err(ViewError::Row)?;
+        Ok(block.and_then(|block| block.recipients.into_iter().nth(index)))
+    }
+
     /// How many recipients of a campaign are in each state; nothing before its first chunk is planned.
     pub async fn recipient_counts(&self, tenant: &TenantId, campaign: Uuid) -> Result<Option<Counts>, ViewError> {
         let table = self.serving(RECIPIENTS)?.generation().table(COUNTS)?;

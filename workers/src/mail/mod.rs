@@ -16,11 +16,13 @@ mod class;
 mod compose;
 pub mod dkim;
 mod header;
+pub mod links;
 mod list;
 mod plain_text;
 #[cfg(test)]
 mod tests;
 mod token;
+mod utm;
 
 pub use address::{AddressError, Domain, MailAddress};
 pub use class::Class;

@@ -131,6 +131,7 @@ rejections! {
         InvalidZone: Invalid, "invalid_time_zone", "/time_zone", "a time zone is an IANA name, for example Europe/Berlin";
         InvalidFilter: Invalid, "invalid_filter", "/segment/filter", "a filter is a JSON object";
         InvalidAddress: Invalid, "invalid_email", "/content/from_email", "a sender has the form name@domain in ASCII (RFC 5321), at most 254 characters";
+        HoneypotAlone: Invalid, "honeypot_alone", "/content/tracking/honeypot", "the link no person sees needs links that are followed: set clicks too";
         Required { field: &'static str }: Invalid, "required", "/{field}", "must not be empty";
         TooLong { field: &'static str, max: usize }: Invalid, "too_long", "/{field}", "at most {max} are allowed (bytes of filter, html and text, characters of other fields)";
         InvalidText { field: &'static str }: Invalid, "invalid_text", "/{field}", "control characters are not allowed, and no line break where one line is meant";

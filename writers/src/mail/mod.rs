@@ -2,6 +2,8 @@
 
 pub mod campaign;
 pub mod chunk;
+pub mod response;
 pub mod suppression;
 pub mod test_send;
+pub mod tracking;
 pub mod unsubscribe;

@@ -26,6 +26,7 @@ pub mod preview;
 mod recovery;
 mod sender;
 mod stack;
+mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};

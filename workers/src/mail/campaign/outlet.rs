@@ -13,7 +13,7 @@ pub struct Outlet {
     pub(super) composer: Composer,
     /// Senders are at it or below it.
     pub(super) from: Domain,
-    public: Arc<str>,
+    pub(super) public: Arc<str>,
     pub(super) connections: usize,
 }
 

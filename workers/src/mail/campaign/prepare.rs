@@ -3,6 +3,7 @@
 use super::{
     Outlet,
     merge::{Around, MergeError, Merged, Words},
+    tracked::{Parts, Tracks},
 };
 use crate::mail::{
     Class, Composed, Domain, FeedbackId, HeaderText, IntentKey, Letter, ListId, MailAddress, Mailbox, Purpose, Token,
@@ -12,7 +13,10 @@ use bus_schema::{
     Micros, TenantId, codec,
     crm::contact::ContactDetails,
     keys::TenantKey,
-    mail::campaign::{CampaignContent, ConsentPurpose},
+    mail::{
+        campaign::{CampaignContent, ConsentPurpose, Tracking},
+        response::{MailRef, Seat},
+    },
 };
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, sync::Arc};
@@ -20,7 +24,7 @@ use uuid::Uuid;
 use writers::{
     WriteError, Writer,
     identity::tenant::{Tenant, tenant_aggregate},
-    mail::unsubscribe::Leaver,
+    mail::{tracking::TrackedMail, unsubscribe::Leaver},
 };
 
 /// What names the platform in the Feedback-ID.
@@ -41,6 +45,7 @@ struct Shared {
     purpose: ConsentPurpose,
     words: Words,
     imprint: Imprint,
+    tracking: Tracking,
     from: Mailbox,
     list: ListId,
     feedback: Option<FeedbackId>,
@@ -142,6 +147,7 @@ impl Prepared {
             purpose,
             words: Words::try_new(content)?,
             imprint,
+            tracking: watched(purpose, content),
             from: Mailbox::new(name, address),
             list,
             feedback,
@@ -171,6 +177,7 @@ impl Prepared {
     pub(super) fn mail(
         &self,
         contact: Uuid,
+        seat: Seat,
         details: &ContactDetails,
         generation: u32,
         at: Micros,
@@ -183,7 +190,12 @@ impl Prepared {
         let to = Mailbox::new(name, address);
         let (tenant, purpose, campaign) = (shared.tenant.clone(), shared.purpose, shared.campaign);
         let leaver = Leaver { tenant, contact, purpose, campaign }.token(&shared.key);
-        let merged = self.merge(details, &leaver).map_err(|error| format!("template {error}"))?;
+        let mut merged = self.merge(details, &leaver).map_err(|error| format!("template {error}"))?;
+        let mail = MailRef { campaign: shared.campaign, contact, seat: Some(seat), generation };
+        let mail = TrackedMail { tenant: shared.tenant.clone(), mail };
+        let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
+        let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
+        (merged.html, merged.text) = (parts.html, parts.text);
         self.letter(&merged, "", &token, &to, &leaver, at)
     }
 
@@ -257,6 +269,14 @@ pub(super) enum SampleError {
     Words(#[from] MergeError),
     #[error("{0}")]
     Mail(String),
+}
+
+/// Who gets service mail agreed to that, not to being watched (check 50).
+fn watched(purpose: ConsentPurpose, content: &CampaignContent) -> Tracking {
+    match purpose {
+        ConsentPurpose::Marketing => content.tracking.clone(),
+        ConsentPurpose::Service => Tracking::default(),
+    }
 }
 
 fn class_of(purpose: ConsentPurpose) -> Class {

@@ -11,7 +11,10 @@ use super::{
 use crate::{mail::Composed, worker::Stop};
 use bus_schema::{
     CommandId, Micros, TenantId,
-    mail::chunk::{Fate, Outcome},
+    mail::{
+        chunk::{Fate, Outcome},
+        response::Seat,
+    },
 };
 use futures::StreamExt;
 use std::{
@@ -129,7 +132,7 @@ impl Sending<'_> {
         let contacts: Vec<Uuid> = indexes.iter().map(contact).collect();
         audience::settle(self.parts).await?;
         let checked = audience::check(self.parts, self.tenant, &contacts, self.prepared.purpose()).await?;
-        let (prepared, generation) = (self.prepared.clone(), plan.generation);
+        let (prepared, generation, number) = (self.prepared.clone(), plan.generation, plan.place.number);
         let now = self.parts.writer.clock().now();
         let indexes = indexes.to_vec();
         let made = stack::run(move || {
@@ -146,7 +149,7 @@ impl Sending<'_> {
                         continue;
                     }
                 };
-                match prepared.mail(contact, &details, generation, now) {
+                match prepared.mail(contact, Seat { chunk: number, index }, &details, generation, now) {
                     Ok(mail) => ready.push(Ready { index, contact, mail }),
                     // This one's mail cannot be made; the others get theirs.
                     Err(why) => outcomes.push(settled(Fate::Rejected, &why)),

@@ -22,7 +22,7 @@ fn content() -> CampaignContent {
         from_name: "Garden shop".into(),
         from_email: "news@garden.example".into(),
         html: "<p>Hello</p>".into(),
-        text: None,
+        ..CampaignContent::default()
     }
 }
 
