@@ -1,6 +1,6 @@
 //! Where a receiver chooses what to get: the link of a mail, a page without effect, and what its buttons do.
 
-use crate::support::{Client, Platform, mailing};
+use crate::support::{Client, Platform, eventually, mailing};
 use serde_json::json;
 use workers::smtp::sink::{Sink, SinkOptions};
 
@@ -39,6 +39,7 @@ async fn a_receiver_chooses_pauses_and_leaves() {
         let saved = press(&anybody, &link, "action=save&service=on").await;
         assert!(saved.contains("role=\"status\""), "{saved}");
     }
+    eventually("the choice is seen", 30, async || consents().await["service"].is_object()).await;
     let now = consents().await;
     assert!(now["marketing"].is_null(), "{now}");
     assert_eq!((&now["service"]["source"], &now["service"]["ip"]), (&json!("preference page"), &json!("127.0.0.1")));
@@ -47,14 +48,17 @@ async fn a_receiver_chooses_pauses_and_leaves() {
     assert_eq!(held().await, json!(["unsubscribe_all"]));
     press(&anybody, &link, "action=save&service=on&marketing=on").await;
     assert_eq!(held().await, json!([]));
-    assert!(consents().await["marketing"].is_object());
+    // Nobody with a token of the log pressed the buttons: the view follows in its own time.
+    eventually("they get news again", 30, async || consents().await["marketing"].is_object()).await;
     // Everything at once. What a bounce did stays when they come back.
     client.post("/v1/suppressions", &json!({"email": email, "reason": "hard_bounce"})).send().await.expect(201);
     press(&anybody, &link, "action=leave").await;
-    assert_eq!(consents().await, json!({"marketing": null, "service": null}));
+    let none = json!({"marketing": null, "service": null});
+    eventually("nothing is consented to", 30, async || consents().await == none).await;
     assert_eq!(held().await, json!(["hard_bounce", "unsubscribe_all"]));
     press(&anybody, &link, "action=save&marketing=on").await;
     assert_eq!(held().await, json!(["hard_bounce"]));
+    eventually("they are back", 30, async || consents().await["marketing"].is_object()).await;
     // A form that says nothing does nothing; another body is refused.
     press(&anybody, &link, "action=explode").await;
     anybody.post(&link, &json!({"action": "leave"})).send().await.expect(415);
