@@ -3,7 +3,11 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::{desk::MailDesk, responses::Responses},
+    mail::{
+        desk::MailDesk,
+        providers::{self, ProviderDesk},
+        responses::Responses,
+    },
     platform::workers::{self, Workforce},
     quotas::{Limits, Quotas},
     replays::Replays,
@@ -34,6 +38,7 @@ pub struct Parts {
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
     pub mail: Arc<dyn MailDesk>,
+    pub mail_providers: Arc<dyn ProviderDesk>,
     pub workforce: Arc<dyn Workforce>,
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
@@ -70,6 +75,7 @@ impl App {
         let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
         parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
+        providers::measure(&parts.registry, parts.mail_providers.clone());
         let (replays, responses) = (Replays::default(), OnceLock::new());
         Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    mail::providers::MailProvider,
     platform::workers::{self, WorkerJson},
 };
 use axum::{
@@ -62,6 +63,9 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// In the order in which they are tried. One that rests keeps nothing from being ready: its mails go to the next, or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mail_providers: Vec<MailProvider>,
     /// What an operator should look at although the platform is ready.
     pub notes: Vec<String>,
     /// What acts on the log.
@@ -117,6 +121,7 @@ impl App {
             views,
             search_position,
             search_trouble,
+            mail_providers: self.mail_providers.providers(),
             notes: workers::notes(&workers, alarms),
             workers,
             alarms,

@@ -10,6 +10,7 @@ mod mail_desk;
 mod nats;
 mod platform;
 mod ready;
+mod sender;
 mod setup;
 mod up;
 mod workforce;
@@ -41,6 +42,8 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Start the whole platform in this process, with its own nats-server
     Up(up::UpArgs),
+    /// Send the campaigns of a running platform from one more process
+    Sender(sender::SenderArgs),
     /// Say what is wrong on this machine or in a data directory, and how to fix it
     Doctor(doctor::DoctorArgs),
     /// Read the log: tail, show, export, replay
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let outcome = match cli.command {
             Command::Up(args) => up::run(args).await.map_err(cli::client::CliError::from),
+            Command::Sender(args) => sender::run(args).await.map_err(cli::client::CliError::from),
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,
             Command::Demo(args) => cli::demo::run(args).await,

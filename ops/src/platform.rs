@@ -4,7 +4,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     import_desk::Desk,
-    mail::MailArgsError,
+    mail::{MailArgsError, ProviderBoard},
     mail_desk::PreparedMail,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
@@ -35,8 +35,9 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
-    runtime::Roster,
+    mail::campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
+    runtime::{Roster, RuntimeParts, timers},
+    shop::fulfilment,
 };
 use writers::{
     EventStore, Writer,
@@ -48,7 +49,7 @@ use writers::{
 /// How long the start waits for what operators said of the workers.
 const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
-const CELL: &str = "eu1";
+pub const CELL: &str = "eu1";
 
 /// A running platform. [`Platform::stop`] ends it in order.
 pub struct Platform {
@@ -60,7 +61,7 @@ pub struct Platform {
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>) -> Result<Self, StartError> {
+    pub async fn start(path: &Path, outlet: Option<Outlet>, pace: Pace) -> Result<Self, StartError> {
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
@@ -90,13 +91,18 @@ impl Platform {
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
+        let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let board = Board::start(bus.clone());
         // Who is paused must be known before anybody begins.
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
+        let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
+        let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
+            fulfilments,
+            timers::start(bus.clone(), [(fulfilment::NAME, fulfilment_timers)].into()),
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
                 bus: bus.clone(),
@@ -112,6 +118,7 @@ impl Platform {
                 search: search.clone(),
                 outlet,
                 journal,
+                pace,
             }),
         ];
         let roster = Roster::of(&workers);
@@ -130,6 +137,7 @@ impl Platform {
             registry,
             imports,
             mail: mail_desk,
+            mail_providers,
             workforce,
             board,
             mail_obstacle,
@@ -158,7 +166,7 @@ impl Platform {
 }
 
 /// The index is a copy: one of another format is made anew from the log.
-async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
+pub async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
     match SearchIndex::open(data.search(), IndexOptions::default()).await {
         Err(SearchError::NeedsRebuild { .. }) => {
             tracing::info!("the search index has another format and is rebuilt");
@@ -197,6 +205,10 @@ pub enum StartError {
              mails that were being sent are unknown then"
     )]
     Journal(#[source] std::io::Error),
+    #[error("no mail provider is configured: give --mail-host or --mail-providers, as to the platform")]
+    NoProvider,
+    #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]
+    NothingToJoin { path: String },
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]

@@ -34,21 +34,26 @@ pub struct UpArgs {
 }
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
-    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
-    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // A log that cannot be written, on a full disk for example, must not take requests with it.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).log_internal_errors(false);
-    log.with_writer(std::io::stderr).init();
+    init_log();
     // Take the port first: a used one is the commonest mistake and the cheapest to find.
     let address = args.listen.to_string();
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir, args.mail.outlet()?).await?;
+    let platform = Platform::start(&args.data_dir, args.mail.outlet()?, args.mail.pace()).await?;
     let outcome = serve(&args, &platform, listener, bound).await;
     platform.stop().await;
     outcome
+}
+
+/// What this process has to say goes to the standard error.
+pub fn init_log() {
+    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A log that cannot be written, on a full disk for example, must not take requests with it.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).log_internal_errors(false);
+    log.with_writer(std::io::stderr).init();
 }
 
 async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound: SocketAddr) -> Result<(), StartError> {
@@ -132,7 +137,8 @@ Ctrl-C stops everything; the next start keeps all data."
     );
 }
 
-async fn stop_signal() {
+/// Returns when this process is asked to end.
+pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {

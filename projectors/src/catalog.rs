@@ -37,6 +37,7 @@ record_views![
     learning::enrolments::Enrolments,
     mail::campaigns::Campaigns,
     mail::suppressions::Suppressions,
+    shop::fulfilments::Fulfilments,
     shop::orders::Orders,
     shop::products::Products,
 ];

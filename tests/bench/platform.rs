@@ -36,11 +36,17 @@ pub(crate) struct Platform {
 impl Platform {
     /// An empty one, or one with the demo data.
     pub(crate) fn start(demo: bool) -> Result<Self, AnyError> {
+        Self::start_with(demo, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(demo: bool, environment: &[(&str, String)]) -> Result<Self, AnyError> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("ready.json");
         let mut command = Command::new(binary()?);
         command.arg("up").arg("--data-dir").arg(folder.path().join("data"));
         command.args(["--listen", "127.0.0.1:0", "--ready-file"]).arg(&file).stdout(Stdio::null());
+        command.envs(environment.iter().map(|(name, value)| (*name, value)));
         if !demo {
             command.arg("--no-demo");
         }

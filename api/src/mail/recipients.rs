@@ -71,6 +71,8 @@ pub struct CampaignRecipient {
     pub cause: Option<String>,
     /// What the provider calls the mail.
     pub provider_id: Option<String>,
+    /// Which provider it was, as the installation calls it.
+    pub provider: Option<String>,
     /// What the receiver did; programs do not count.
     pub response: RecipientResponse,
 }
@@ -85,12 +87,12 @@ pub struct RecipientResponse {
 
 impl From<(Recipient, Person)> for CampaignRecipient {
     fn from((recipient, person): (Recipient, Person)) -> Self {
-        let Recipient { contact, state, at, cause, provider_id } = recipient;
+        let Recipient { contact, state, at, cause, provider_id, provider } = recipient;
         let first = |first: Option<First>| first.map(|first| first.at.to_string());
         let Person { opened, clicked, left, .. } = person;
         let response =
             RecipientResponse { opened_at: first(opened), clicked_at: first(clicked), unsubscribed_at: first(left) };
-        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id, response }
+        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id, provider, response }
     }
 }
 

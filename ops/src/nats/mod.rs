@@ -27,7 +27,6 @@ use tokio::sync::{oneshot, watch};
 pub use binary::{PINNED_VERSION, find_binary};
 pub use error::NatsError;
 
-#[cfg(test)]
 use credentials::Credentials;
 use process::Record;
 use supervisor::{Message, Supervisor};
@@ -122,7 +121,6 @@ impl std::fmt::Debug for Endpoint {
 
 impl Endpoint {
     /// The server that another process supervises in this data directory, if one runs.
-    #[cfg(test)]
     pub fn of_running(data_dir: &Path) -> Option<Self> {
         let record = Record::read(&data_dir.join("nats").join(RECORD_FILE))?;
         record.living()?;

@@ -4,6 +4,7 @@ mod alone;
 mod commands;
 mod growth;
 mod import;
+mod mail;
 mod memory;
 mod page;
 mod rebuild;
@@ -12,7 +13,19 @@ mod visible;
 use crate::{AnyError, Scale, table::Outcome};
 
 /// In the order in which they are measured; `visible` uses what `commands` found.
-pub(crate) const NAMES: [&str; 8] = ["commands", "alone", "rebuild", "visible", "page", "import", "growth", "memory"];
+pub(crate) const NAMES: [&str; 11] = [
+    "commands",
+    "alone",
+    "rebuild",
+    "visible",
+    "page",
+    "import",
+    "growth",
+    "memory",
+    "mail",
+    "mail-memory",
+    "mail-latency",
+];
 
 /// Clients at once where a row speaks of full load.
 const CLIENTS: usize = 256;
@@ -31,6 +44,9 @@ pub(crate) async fn run(name: &str, scale: Scale, peak: &mut Option<f64>) -> Res
         "import" => import::measure(scale).await,
         "growth" => growth::measure(scale).await,
         "memory" => memory::measure(scale).await,
+        "mail" => mail::speed(scale).await,
+        "mail-memory" => mail::memory(scale).await,
+        "mail-latency" => mail::latency(scale).await,
         _ => Err(format!("there is no row {name}").into()),
     }
 }

@@ -11,7 +11,10 @@ use super::{
     prepare::{NOBODY, Prepared, Sample, SampleError},
     stack,
 };
-use crate::mail::{HeaderText, IntentKey, MailAddress, Mailbox, plain_text};
+use crate::mail::{
+    Class, HeaderText, IntentKey, MailAddress, Mailbox, plain_text,
+    providers::{Handed, NoGate},
+};
 use bus_schema::{
     Micros, TenantId,
     crm::contact::ContactDetails,
@@ -170,10 +173,15 @@ pub async fn send_test(
     for mail in mails {
         let outcome = match mail {
             Err(why) => Outcome::new(0, Fate::Rejected).because(why),
-            Ok(mail) => match provider.pool.lease().await {
-                Ok(lease) => fate::of(0, &lease.hand_over(&mail.envelope, &mail.message).await).0,
-                Err(failure) => fate::of(0, &Err(failure)).0,
-            },
+            // At most once, as the campaign itself.
+            Ok(mail) => {
+                match provider.providers().hand_over(Class::Marketing, &mail.envelope, &mail.message, &NoGate).await {
+                    Handed::Answered { answer, .. } => fate::of(0, &answer).0,
+                    Handed::Halted(never) => match never {},
+                    Handed::Resting { cause, .. } => Outcome::new(0, Fate::Unsent).because(cause),
+                    Handed::Crowded { .. } => Outcome::new(0, Fate::Unsent).because("the rate allows no mail now"),
+                }
+            }
         };
         outcomes.push(TestOutcome { fate: outcome.fate, cause: outcome.cause });
     }
