@@ -9,6 +9,7 @@ use crate::{
         responses::Responses,
     },
     platform::workers::{self, Workforce},
+    protection::ProtectionDesk,
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -38,6 +39,8 @@ pub struct Parts {
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
     pub mail: Arc<dyn MailDesk>,
+    /// Where the log is copied to.
+    pub protection: Arc<dyn ProtectionDesk>,
     pub mail_providers: Arc<dyn ProviderDesk>,
     pub workforce: Arc<dyn Workforce>,
     pub board: Board,

@@ -25,6 +25,7 @@ pub mod money;
 pub mod people;
 pub mod platform;
 mod preferences;
+pub mod protection;
 mod public_page;
 pub mod quotas;
 pub mod replays;

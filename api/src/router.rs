@@ -13,7 +13,7 @@ use crate::{
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
     mail::{self, campaigns::CampaignResource, suppressions::SuppressionResource},
-    platform,
+    platform, protection,
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
@@ -95,7 +95,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
 
 /// Every route with its description, by group.
 pub(crate) fn all_routes() -> Vec<OpenApiRouter<App>> {
-    let others = [search::routes(findable()), feed::routes(), admin::routes(), health::routes()];
+    let others = [search::routes(findable()), feed::routes(), admin::routes(), protection::routes(), health::routes()];
     commands().into_iter().chain(reads()).chain(others).collect()
 }
 

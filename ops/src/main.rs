@@ -1,10 +1,12 @@
 //! `millrace`: the one binary of the platform.
 
+mod archive;
 mod cli;
 mod data_dir;
 mod disk;
 mod doctor;
 mod import_desk;
+mod local_s3;
 mod mail;
 mod mail_desk;
 mod nats;
@@ -35,6 +37,8 @@ const EXAMPLES: &str = "Examples:
   millrace events tail --context crm
   millrace import contacts people.csv --dry-run
   millrace views list
+  millrace protection status
+  millrace restore --from https://s3.example.com/archive --into ./restored --help
   millrace workers
   millrace doctor";
 
@@ -54,6 +58,10 @@ enum Command {
     Import(cli::import::ImportArgs),
     /// List, build, switch and retire the views
     Views(cli::views::ViewsArgs),
+    /// How well the log is protected by copies, and whether they are whole
+    Protection(cli::protection::ProtectionArgs),
+    /// Make a data directory out of the archive of one provider
+    Restore(cli::restore::RestoreArgs),
     /// What acts on the log: whether it runs, how far it is, what went wrong
     Workers(cli::workers::WorkersArgs),
 }
@@ -76,6 +84,11 @@ fn main() -> ExitCode {
             Command::Demo(args) => cli::demo::run(args).await,
             Command::Import(args) => cli::import::run(args).await,
             Command::Views(args) => cli::views::run(args).await,
+            Command::Protection(args) => match cli::protection::run(args).await {
+                Ok(code) => return code,
+                Err(error) => Err(error),
+            },
+            Command::Restore(args) => cli::restore::run(args).await,
             Command::Workers(args) => cli::workers::run(args).await,
         };
         match outcome {

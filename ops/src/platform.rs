@@ -1,9 +1,13 @@
 //! Every role in one process over one data directory: the embedded profile.
 
 use crate::{
+    archive::{
+        ArchiveArgs, ArchiveArgsError, ArchiveStartError, EpochBookError, KEY_FILE, Named, Protection, ProtectionParts,
+    },
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     import_desk::Desk,
+    local_s3::{LocalServer, LocalServerError},
     mail::{MailArgsError, ProviderBoard},
     mail_desk::PreparedMail,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
@@ -50,20 +54,34 @@ use writers::{
 const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
 pub const CELL: &str = "eu1";
+/// The providers of `--local-archives`.
+const LOCAL_PROVIDERS: [&str; 2] = ["a", "b"];
 
 /// A running platform. [`Platform::stop`] ends it in order.
 pub struct Platform {
     pub app: App,
     nats: NatsServer,
     workers: Vec<Worker>,
+    protection: Protection,
+    local_providers: Vec<LocalServer>,
     data: DataDir,
 }
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>, pace: Pace) -> Result<Self, StartError> {
+    pub async fn start(
+        path: &Path,
+        outlet: Option<Outlet>,
+        pace: Pace,
+        archives: &ArchiveArgs,
+    ) -> Result<Self, StartError> {
+        let mut providers = archives.providers()?;
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
+        let local_providers = start_local_providers(&data, archives).await?;
+        for local in &local_providers {
+            providers.push(Named { name: local.name().to_owned(), store: local.store()? });
+        }
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
         let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
         let bus = Bus::connect(BusOptions {
@@ -75,6 +93,9 @@ impl Platform {
         .await?;
         bus.ensure_streams().await?;
         let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&data.keys().join("root.key"))?);
+        let key = archives.archive_key.clone().unwrap_or_else(|| data.keys().join(KEY_FILE));
+        let folder = data.archive();
+        let protection = Protection::start(ProtectionParts { bus: bus.clone(), providers, key, folder }).await?;
         let clock = Clock::System;
         let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
         let facts_store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
@@ -137,12 +158,15 @@ impl Platform {
             registry,
             imports,
             mail: mail_desk,
+            protection: protection.desk(),
             mail_providers,
             workforce,
             board,
             mail_obstacle,
         });
-        Ok(Self { app, nats, workers, data })
+        let (desk, region) = (app.protection.clone(), app.cell.to_string());
+        app.registry.add_source(move |out| desk.status().render(&region, out));
+        Ok(Self { app, nats, workers, protection, local_providers, data })
     }
 
     pub fn data(&self) -> &DataDir {
@@ -157,12 +181,32 @@ impl Platform {
         }
     }
 
-    /// Workers first: they stop at their next checkpoint, for which they need the log.
+    /// The providers on this machine.
+    pub fn local_providers(&self) -> &[LocalServer] {
+        &self.local_providers
+    }
+
+    /// Whether the archive key was made by this start.
+    pub fn made_archive_key(&self) -> bool {
+        self.protection.made_key()
+    }
+
+    /// Workers first: they stop at their next checkpoint, for which they need the log. Then what they wrote is archived,
+    /// then the log ends, and last the providers on this machine.
     pub async fn stop(self) {
         self.app.flush().await;
         futures::future::join_all(self.workers.into_iter().map(Worker::stop)).await;
+        self.protection.stop().await;
         self.nats.stop().await;
+        futures::future::join_all(self.local_providers.into_iter().map(LocalServer::stop)).await;
     }
+}
+
+async fn start_local_providers(data: &DataDir, archives: &ArchiveArgs) -> Result<Vec<LocalServer>, LocalServerError> {
+    let names = if archives.local_archives { &LOCAL_PROVIDERS[..] } else { &[] };
+    let folders = names.iter().map(|name| (data.providers().join(name), *name));
+    let starts = folders.map(|(folder, name)| async move { LocalServer::start(&folder, name).await });
+    futures::future::try_join_all(starts).await
 }
 
 /// The index is a copy: one of another format is made anew from the log.
@@ -200,6 +244,14 @@ pub enum StartError {
     Search(#[from] SearchError),
     #[error(transparent)]
     Mail(#[from] MailArgsError),
+    #[error(transparent)]
+    ArchiveArgs(#[from] ArchiveArgsError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveStartError),
+    #[error(transparent)]
+    EpochBook(#[from] EpochBookError),
+    #[error(transparent)]
+    LocalServer(#[from] LocalServerError),
     #[error(
         "the journal of campaigns cannot be opened: {0}; restore the folder `mail` of the data directory, or remove it: \
              mails that were being sent are unknown then"

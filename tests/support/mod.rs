@@ -1,5 +1,6 @@
 //! What tests run against: a real log (one nats-server per test process, one cell per test) and a real platform.
 
+mod archived;
 mod client;
 pub(crate) mod mailing;
 mod platform;
@@ -8,6 +9,7 @@ mod sender;
 mod server;
 mod world;
 
+pub(crate) use archived::{Archived, all_archived};
 pub(crate) use client::{Answer, Client};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;

@@ -4,14 +4,14 @@
 //! running on the same port, so that clients only have to reconnect. It listens on loopback alone and admits one user,
 //! whose key only this operating system user can read.
 
-mod backoff;
+pub(crate) mod backoff;
 mod binary;
-mod config;
+pub(crate) mod config;
 mod credentials;
 mod error;
-mod log;
+pub(crate) mod log;
 mod probe;
-mod process;
+pub(crate) mod process;
 mod supervisor;
 
 #[cfg(test)]

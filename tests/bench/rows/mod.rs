@@ -1,6 +1,7 @@
 //! The figures, a file each.
 
 mod alone;
+mod archive;
 mod commands;
 mod growth;
 mod import;
@@ -13,7 +14,7 @@ mod visible;
 use crate::{AnyError, Scale, table::Outcome};
 
 /// In the order in which they are measured; `visible` uses what `commands` found.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "commands",
     "alone",
     "rebuild",
@@ -25,6 +26,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "mail",
     "mail-memory",
     "mail-latency",
+    "archive",
 ];
 
 /// Clients at once where a row speaks of full load.
@@ -44,6 +46,7 @@ pub(crate) async fn run(name: &str, scale: Scale, peak: &mut Option<f64>) -> Res
         "import" => import::measure(scale).await,
         "growth" => growth::measure(scale).await,
         "memory" => memory::measure(scale).await,
+        "archive" => archive::measure(scale).await,
         "mail" => mail::speed(scale).await,
         "mail-memory" => mail::memory(scale).await,
         "mail-latency" => mail::latency(scale).await,
