@@ -4,7 +4,8 @@ use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     mail::{
-        desk::MessageDesk,
+        desk::MailDesk,
+        message_desk::MessageDesk,
         providers::{self, ProviderDesk},
         responses::Responses,
     },
@@ -40,6 +41,7 @@ pub struct Parts {
     pub imports: Arc<dyn ImportDesk>,
     /// Makes mails to one person out of templates.
     pub messages: Arc<dyn MessageDesk>,
+    pub mail: Arc<dyn MailDesk>,
     /// Where the log is copied to.
     pub protection: Arc<dyn ProtectionDesk>,
     pub mail_providers: Arc<dyn ProviderDesk>,

@@ -8,6 +8,7 @@ mod doctor;
 mod import_desk;
 mod local_s3;
 mod mail;
+mod mail_desk;
 mod message_desk;
 mod nats;
 mod platform;

@@ -5,7 +5,7 @@ use api::{
         codes::field,
         problem::{FieldError, Problem},
     },
-    mail::desk::{MessageDesk, WrittenWords},
+    mail::message_desk::{MessageDesk, WrittenWords},
 };
 use bus_schema::mail::message::{MessageKind, MessageWords};
 use futures::future::BoxFuture;

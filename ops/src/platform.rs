@@ -9,6 +9,7 @@ use crate::{
     import_desk::Desk,
     local_s3::{LocalServer, LocalServerError},
     mail::{MailArgsError, ProviderBoard},
+    mail_desk::PreparedMail,
     message_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
@@ -117,6 +118,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
         let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let messages = Arc::new(message_desk::Desk::new(outlet.clone()));
@@ -177,6 +179,7 @@ impl Platform {
             registry,
             imports,
             messages,
+            mail: mail_desk,
             protection: protection.desk(),
             mail_providers,
             workforce,

@@ -2,6 +2,7 @@
 //! its own.
 
 mod archives;
+mod authoring;
 mod campaigns;
 mod conditions;
 mod contacts;
@@ -17,10 +18,12 @@ mod messages;
 mod orders;
 mod pages;
 mod paging;
+mod preferences;
 mod refusals;
 mod repetition;
 mod replays;
 mod retries;
+mod segments;
 mod sending;
 mod slow_clients;
 mod starts;

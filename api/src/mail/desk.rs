@@ -1,42 +1,83 @@
-//! The port to whoever makes mails out of templates.
-//!
-//! The endpoints know HTTP and commands; how a template is understood is the sender's. What is wrong with one comes as a
-//! [`Problem`] that points to the part.
+//! The port to whoever makes mails: what templates mean and how a mail is put together is the sender's.
 
-use crate::http::problem::Problem;
-use bus_schema::mail::message::{MessageKind, MessageWords};
+use crate::http::problem::{FieldError, Problem};
+use bus_schema::{
+    Micros, TenantId,
+    crm::contact::ContactDetails,
+    keys::TenantKey,
+    mail::{
+        campaign::{CampaignContent, ConsentPurpose},
+        test_send::TestOutcome,
+    },
+};
 use futures::future::BoxFuture;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
-/// Makes mails out of templates.
-pub trait MessageDesk: Send + Sync + 'static {
-    /// What a kind says when its tenant does not say otherwise; `None` for one that brings its own words.
-    fn built_in(&self, kind: MessageKind) -> Option<MessageWords>;
+/// Makes mails.
+pub trait MailDesk: Send + Sync + 'static {
+    /// What is wrong with a content's templates before anybody gets them, by pointers into the content (`/html`). Without a
+    /// purpose what is allowed for any.
+    fn check(
+        &self,
+        content: CampaignContent,
+        purpose: Option<ConsentPurpose>,
+    ) -> BoxFuture<'_, Result<Vec<FieldError>, Problem>>;
 
-    /// Fields as a message of the kind has them.
-    fn sample(&self, kind: MessageKind) -> Map<String, Value>;
+    /// A mail as its receiver would get it. 422 when this receiver lacks what the words need.
+    fn preview(&self, draft: MailDraft) -> BoxFuture<'_, Result<MailPreview, Problem>>;
 
-    /// The words with the fields in them, both parts. 422 when they cannot be made into a mail, with the part and the line.
-    fn write<'a>(
-        &'a self,
-        words: MessageWords,
-        fields: Map<String, Value>,
-    ) -> BoxFuture<'a, Result<WrittenWords, Problem>>;
-
-    /// Whether the templates are understood, without any fields.
-    fn check<'a>(&'a self, words: MessageWords) -> BoxFuture<'a, Result<(), Problem>>;
-
-    /// The domain senders have to be at; `None`: there is no provider yet.
-    fn domain(&self) -> Option<String>;
-
-    /// Whether an address may be a sender's here.
-    fn takes_sender(&self, email: &str) -> bool;
+    /// Sends it to other addresses, once each, now; `test` names the test.
+    fn test(&self, draft: MailDraft, test: Uuid, to: Vec<String>) -> BoxFuture<'_, Result<Vec<TestOutcome>, Problem>>;
 }
 
-/// A mail's words as its receiver reads them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrittenWords {
+/// A campaign as it is now, and whose words it is to have.
+#[derive(Clone)]
+pub struct MailDraft {
+    pub tenant: TenantId,
+    pub key: Arc<TenantKey>,
+    pub campaign: Uuid,
+    pub purpose: ConsentPurpose,
+    pub content: CampaignContent,
+    pub receiver: ContactDetails,
+    /// The tenant, as people call it.
+    pub sender: String,
+    pub postal_address: Vec<String>,
+    pub at: Micros,
+}
+
+/// A mail to look at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailPreview {
     pub subject: String,
+    pub preheader: String,
+    /// Shows nothing that is not in it: put it into a sandboxed frame.
     pub html: String,
+    /// The plain part: the author's, or made from the HTML.
     pub text: String,
+    /// In the order of the mail; empty when it cannot be sent yet.
+    pub headers: Vec<MailHeader>,
+    /// Bytes of the whole mail as it goes over the wire; 0 when it cannot be sent yet.
+    pub size: usize,
+    /// What its author should know; nothing of it keeps a mail from being sent, but `cannot_be_sent`.
+    pub warnings: Vec<MailWarning>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailHeader {
+    #[schema(example = "List-Unsubscribe-Post")]
+    pub name: String,
+    #[schema(example = "List-Unsubscribe=One-Click")]
+    pub value: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailWarning {
+    /// `html_too_large`, `insecure_link`, `insecure_image`, `image_without_alt`, `empty_link`, `unsupported_element`,
+    /// `no_plain_part`, `subject_missing`, `postal_address_missing`, `cannot_be_sent`, `no_consent`, `suppressed`.
+    #[schema(example = "insecure_link")]
+    pub code: &'static str,
+    pub message: String,
 }

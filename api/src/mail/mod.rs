@@ -1,10 +1,13 @@
-//! Mail to many, campaigns, and to one, messages.
+//! Mail to many: campaigns, what their authors need around them, and the addresses that get none; and to one: messages.
 
 pub mod attempts;
+pub mod authoring;
 pub mod campaigns;
 pub mod desk;
 pub mod links;
+pub mod message_desk;
 pub mod messages;
+pub mod preferences;
 pub mod providers;
 pub mod recipients;
 pub mod report;

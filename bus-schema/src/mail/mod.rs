@@ -7,3 +7,4 @@ pub mod message;
 pub mod response;
 pub mod settings;
 pub mod suppression;
+pub mod test_send;

@@ -7,5 +7,6 @@ pub mod recipients;
 pub mod response;
 pub mod settings;
 pub mod suppression;
+pub mod test_send;
 pub mod tracking;
 pub mod unsubscribe;

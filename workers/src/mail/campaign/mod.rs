@@ -14,12 +14,16 @@
 mod apart;
 mod audience;
 mod book;
+pub mod caution;
+pub mod check;
 pub(super) mod fate;
+mod footer;
 pub mod journal;
 mod launcher;
 pub mod merge;
 mod outlet;
 mod prepare;
+pub mod preview;
 mod recovery;
 mod sender;
 pub(super) mod stack;
@@ -27,6 +31,7 @@ mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};
+pub use prepare::Imprint;
 
 use crate::{
     log_reader::{Batch, LogReader},
