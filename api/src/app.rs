@@ -3,7 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::responses::Responses,
+    mail::{inbound::MailDesk, responses::Responses},
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -34,6 +34,7 @@ pub struct Parts {
     pub imports: Arc<dyn ImportDesk>,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
+    pub mail_desk: Arc<dyn MailDesk>,
 }
 
 /// What an installation may set.
