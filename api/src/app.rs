@@ -3,7 +3,7 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::responses::Responses,
+    mail::{inbound::MailDesk, responses::Responses},
     platform::workers::{self, Workforce},
     quotas::{Limits, Quotas},
     replays::Replays,
@@ -37,6 +37,7 @@ pub struct Parts {
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
+    pub mail_desk: Arc<dyn MailDesk>,
 }
 
 /// What an installation may set.

@@ -66,6 +66,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         learning::courses::routes(),
         learning::enrolments::routes(),
         mail::campaigns::routes(),
+        mail::inbound::routes(),
         mail::links::routes(),
         mail::recipients::routes(),
         mail::report::routes(),

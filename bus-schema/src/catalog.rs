@@ -104,6 +104,7 @@ catalog! {
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
+    Feedback = "mail" / "feedback" => crate::mail::feedback::FeedbackEvent;
     Response = "mail" / "response" => crate::mail::response::ResponseEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,6 +43,9 @@ pub struct MailArgs {
     /// The domain bounces come back to; the sender's when absent
     #[arg(long, env = "MILLRACE_MAIL_BOUNCE_DOMAIN")]
     pub mail_bounce_domain: Option<String>,
+    /// Also take the mail that bounces at this address, as the mail server of the bounce domain
+    #[arg(long, env = "MILLRACE_BOUNCE_LISTEN")]
+    pub bounce_listen: Option<SocketAddr>,
     /// Connections at once
     #[arg(long, env = "MILLRACE_MAIL_CONNECTIONS", default_value_t = 8)]
     pub mail_connections: usize,
@@ -69,6 +73,11 @@ pub enum MailSecurity {
 }
 
 impl MailArgs {
+    /// What the server for bounces calls itself.
+    pub fn bounce_name(&self) -> &str {
+        self.mail_bounce_domain.as_deref().or(self.mail_from_domain.as_deref()).unwrap_or("localhost")
+    }
+
     /// The way out; `None` when no provider is named.
     pub fn outlet(&self) -> Result<Option<Outlet>, MailArgsError> {
         let Some(host) = &self.mail_host else { return Ok(None) };

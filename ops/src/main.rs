@@ -6,6 +6,7 @@ mod disk;
 mod doctor;
 mod import_desk;
 mod mail;
+mod mail_desk;
 mod nats;
 mod platform;
 mod ready;

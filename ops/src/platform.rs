@@ -5,6 +5,7 @@ use crate::{
     disk::{self, DiskFull},
     import_desk::Desk,
     mail::MailArgsError,
+    mail_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
 };
@@ -26,7 +27,7 @@ use projectors::{
     search::SearchError,
     search_lane::Search,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use workers::{
     Worker,
     blob::BlobStore,
@@ -34,7 +35,10 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, journal::Journal},
+    mail::{
+        campaign::{self, CampaignParts, Outlet, journal::Journal},
+        feedback::{BounceListener, Feedback, ListenerOptions},
+    },
     runtime::Roster,
 };
 use writers::{
@@ -54,6 +58,7 @@ pub struct Platform {
     pub app: App,
     nats: NatsServer,
     workers: Vec<Worker>,
+    feedback: Feedback,
     data: DataDir,
 }
 
@@ -94,6 +99,7 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
+        let feedback = Feedback::new(bus.clone(), writer.clone());
         let workers = vec![
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
@@ -130,8 +136,18 @@ impl Platform {
             workforce,
             board,
             mail_obstacle,
+            mail_desk: Arc::new(mail_desk::Desk(feedback.clone())),
         });
-        Ok(Self { app, nats, workers, data })
+        Ok(Self { app, nats, workers, feedback, data })
+    }
+
+    /// Takes the mail that bounces at an address.
+    pub async fn take_bounces(&mut self, address: SocketAddr, host_name: &str) -> Result<(), StartError> {
+        let options = ListenerOptions::new(host_name);
+        let opened = BounceListener::open(address, options).await;
+        let listener = opened.map_err(|source| StartError::Bounces { address, source })?;
+        self.workers.push(listener.start(self.feedback.clone()));
+        Ok(())
     }
 
     pub fn data(&self) -> &DataDir {
@@ -198,6 +214,8 @@ pub enum StartError {
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]
     Listen { address: String, source: std::io::Error },
+    #[error("bounces cannot be taken at {address}: {source}; stop what uses it or choose another with --bounce-listen")]
+    Bounces { address: SocketAddr, source: std::io::Error },
     #[error("the first tenant could not be made: {0}")]
     Setup(String),
     #[error("{path} cannot be written: {source}")]

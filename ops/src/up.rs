@@ -45,7 +45,15 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir, args.mail.outlet()?).await?;
+    let mut platform = Platform::start(&args.data_dir, args.mail.outlet()?).await?;
+    let bounces = match args.mail.bounce_listen {
+        Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
+        None => Ok(()),
+    };
+    if let Err(error) = bounces {
+        platform.stop().await;
+        return Err(error);
+    }
     let outcome = serve(&args, &platform, listener, bound).await;
     platform.stop().await;
     outcome

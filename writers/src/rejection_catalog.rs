@@ -18,6 +18,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("EnrolmentRejection", learning::enrolment::EnrolmentRejection::SPECS),
     ("CampaignRejection", mail::campaign::CampaignRejection::SPECS),
     ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
+    ("FeedbackRejection", mail::feedback::FeedbackRejection::SPECS),
     ("SuppressionRejection", mail::suppression::SuppressionRejection::SPECS),
     ("AlarmRejection", platform::alarm::AlarmRejection::SPECS),
     ("ParkedItemRejection", platform::parked_item::ParkedItemRejection::SPECS),

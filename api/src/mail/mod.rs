@@ -1,6 +1,7 @@
 //! Mail to many: campaigns.
 
 pub mod campaigns;
+pub mod inbound;
 pub mod links;
 pub mod recipients;
 pub mod report;

@@ -20,6 +20,7 @@ pub mod merge;
 mod outlet;
 mod prepare;
 mod recovery;
+mod rejected;
 mod sender;
 mod stack;
 mod tracked;

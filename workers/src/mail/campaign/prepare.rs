@@ -6,8 +6,8 @@ use super::{
     tracked::{Parts, Tracks},
 };
 use crate::mail::{
-    Class, Composed, Domain, FeedbackId, HeaderText, IntentKey, Letter, ListId, MailAddress, Mailbox, Purpose, Token,
-    Unsubscribe,
+    Class, Composed, Domain, FeedbackId, HeaderError, HeaderName, HeaderText, IntentKey, Letter, ListId, MAIL_HEADER,
+    MailAddress, Mailbox, Purpose, Token, Unsubscribe, Verp,
 };
 use bus_schema::{
     Micros, TenantId, codec,
@@ -90,15 +90,12 @@ impl Prepared {
         // It is a service to the sender only; a tenant's name may not fit into it.
         let feedback = FeedbackId::try_new(&campaign.simple().to_string(), tenant.as_str(), class, SENDER).ok();
         let hash = content_hash(content).map_err(|error| sender(&error))?;
-        let mut secret = [0; 32];
-        // 32 hexadecimal digits: what follows from the tenant's key, so every worker makes the same tokens.
-        let derived = key.claim("mail.intent", "key").to_string();
-        secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
+        let intents = IntentKey::of(&key);
         Ok(Self(Arc::new(Shared {
             outlet: outlet.clone(),
             tenant: tenant.clone(),
             key,
-            intents: IntentKey::new(secret),
+            intents,
             campaign,
             purpose,
             words: Words::try_new(content)?,
@@ -163,6 +160,10 @@ impl Prepared {
             Some((_, unsubscribe)) => Purpose::Marketing { unsubscribe, list: &shared.list },
             None => Purpose::Transactional,
         };
+        let verp = Verp::of(&token, shared.campaign, seat);
+        let named = verp.map(|verp| Ok((HeaderName::try_new(MAIL_HEADER)?, HeaderText::try_new(&verp.to_string())?)));
+        let headers: Vec<_> =
+            named.into_iter().collect::<Result<_, HeaderError>>().map_err(|error| error.to_string())?;
         let letter = Letter {
             token: &token,
             from: &shared.from,
@@ -174,10 +175,14 @@ impl Prepared {
             purpose,
             feedback: shared.feedback.as_ref(),
             automatic: false,
-            headers: &[],
+            headers: &headers,
             at,
         };
-        shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())
+        let mut composed = shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())?;
+        if let Some(verp) = verp {
+            composed.envelope.sender = Some(verp.address(shared.outlet.composer.bounce()));
+        }
+        Ok(composed)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     journal::WindowJournal,
     meta,
     prepare::Prepared,
-    stack,
+    rejected, stack,
 };
 use crate::{mail::Composed, worker::Stop};
 use bus_schema::{
@@ -117,6 +117,7 @@ impl Sending<'_> {
             let before = chunk.standing().get(usize::from(outcome.index)).map_or(0, |standing| standing.deferrals);
             outcome.retry_at = DEFERRALS.get(usize::from(before)).map(|rest| now.plus_seconds(*rest));
         }
+        rejected::note(self.parts, self.tenant, chunk, &outcomes).await;
         let closed = self.record(id, epoch, outcomes).await?;
         open.journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
         Ok(match closed {
