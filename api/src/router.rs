@@ -70,6 +70,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         mail::links::routes(),
         mail::recipients::routes(),
         mail::report::routes(),
+        mail::sns::routes(),
         mail::suppressions::routes(),
         mail::unsubscribe::routes(),
         identity::sessions::routes(),

@@ -1,24 +1,74 @@
 //! The API's port to the reader of what comes back about mails.
 
 use api::{
-    http::problem::Problem,
-    mail::inbound::{InboundNoted, MailDesk},
+    http::{codes::ProblemCode, problem::Problem},
+    mail::{
+        inbound::{InboundNoted, MailDesk},
+        sns::SnsAnswer,
+    },
 };
-use bus_schema::TenantId;
+use bus_schema::{TenantId, time::Clock};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use workers::mail::feedback::{Feedback, Noted, report::Said};
+use std::sync::OnceLock;
+use workers::mail::{
+    feedback::{Feedback, Noted, report::Said},
+    sns::{Certificates, FetchError, Fetcher, Sns, SnsNoted, SnsOptions},
+};
 
 /// Seconds after which a message that could not be recorded may be handed in again.
 const RETRY: u64 = 5;
 
-pub struct Desk(pub Feedback);
+pub struct Desk {
+    feedback: Feedback,
+    sns: OnceLock<Sns>,
+}
+
+impl Desk {
+    pub fn new(feedback: Feedback) -> Self {
+        Self { feedback, sns: OnceLock::new() }
+    }
+
+    pub fn feedback(&self) -> &Feedback {
+        &self.feedback
+    }
+
+    /// From now on messages of SNS are taken. Once; later calls change nothing.
+    pub fn hear_sns(&self, options: SnsOptions) -> Result<(), FetchError> {
+        let certificates = Certificates::new(Fetcher::system()?);
+        _ = self.sns.set(Sns::new(options, certificates, self.feedback.clone(), Clock::System));
+        Ok(())
+    }
+}
 
 impl MailDesk for Desk {
     fn inbound<'a>(&'a self, tenant: &'a TenantId, message: Bytes) -> BoxFuture<'a, Result<InboundNoted, Problem>> {
         Box::pin(async move {
-            let noted = self.0.message(&message, None, Some(tenant)).await;
+            let noted = self.feedback.message(&message, None, Some(tenant)).await;
             Ok(shown(noted.map_err(|error| Problem::unavailable(&error, RETRY))?))
+        })
+    }
+
+    fn sns<'a>(&'a self, tenant: &'a TenantId, raw: bool, body: Bytes) -> BoxFuture<'a, Result<SnsAnswer, Problem>> {
+        Box::pin(async move {
+            let Some(sns) = self.sns.get() else {
+                let why = "no topic of SNS may speak here; name them with --sns-topic TENANT=ARN";
+                return Err(Problem::new(ProblemCode::Forbidden, why));
+            };
+            let noted = sns.receive(tenant, raw, &body).await.map_err(|refused| {
+                tracing::warn!(%tenant, %refused, "a message of SNS is not taken");
+                match refused.passes() {
+                    true => Problem::unavailable(&refused, RETRY),
+                    false => Problem::new(ProblemCode::Forbidden, refused.to_string()),
+                }
+            })?;
+            let outcome = match noted {
+                SnsNoted::Confirmed => "confirmed",
+                SnsNoted::Recorded => "recorded",
+                SnsNoted::Known => "known",
+                SnsNoted::Nothing => "nothing",
+            };
+            Ok(SnsAnswer { outcome })
         })
     }
 }

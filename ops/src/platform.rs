@@ -38,6 +38,7 @@ use workers::{
     mail::{
         campaign::{self, CampaignParts, Outlet, journal::Journal},
         feedback::{BounceListener, Feedback, ListenerOptions},
+        sns::{FetchError, SnsOptions},
     },
     runtime::Roster,
 };
@@ -58,7 +59,7 @@ pub struct Platform {
     pub app: App,
     nats: NatsServer,
     workers: Vec<Worker>,
-    feedback: Feedback,
+    mail_desk: Arc<mail_desk::Desk>,
     data: DataDir,
 }
 
@@ -99,7 +100,7 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
-        let feedback = Feedback::new(bus.clone(), writer.clone());
+        let mail_desk = Arc::new(mail_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
         let workers = vec![
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
@@ -136,9 +137,9 @@ impl Platform {
             workforce,
             board,
             mail_obstacle,
-            mail_desk: Arc::new(mail_desk::Desk(feedback.clone())),
+            mail_desk: mail_desk.clone(),
         });
-        Ok(Self { app, nats, workers, feedback, data })
+        Ok(Self { app, nats, workers, mail_desk, data })
     }
 
     /// Takes the mail that bounces at an address.
@@ -146,8 +147,13 @@ impl Platform {
         let options = ListenerOptions::new(host_name);
         let opened = BounceListener::open(address, options).await;
         let listener = opened.map_err(|source| StartError::Bounces { address, source })?;
-        self.workers.push(listener.start(self.feedback.clone()));
+        self.workers.push(listener.start(self.mail_desk.feedback().clone()));
         Ok(())
+    }
+
+    /// Takes messages of SNS from these topics.
+    pub fn hear_sns(&self, options: SnsOptions) -> Result<(), StartError> {
+        Ok(self.mail_desk.hear_sns(options)?)
     }
 
     pub fn data(&self) -> &DataDir {
@@ -205,6 +211,8 @@ pub enum StartError {
     Search(#[from] SearchError),
     #[error(transparent)]
     Mail(#[from] MailArgsError),
+    #[error(transparent)]
+    Sns(#[from] FetchError),
     #[error(
         "the journal of campaigns cannot be opened: {0}; restore the folder `mail` of the data directory, or remove it: \
              mails that were being sent are unknown then"

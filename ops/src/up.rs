@@ -50,7 +50,12 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
         None => Ok(()),
     };
-    if let Err(error) = bounces {
+    let heard = match args.mail.sns() {
+        Ok(Some(options)) => platform.hear_sns(options),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = bounces.and(heard) {
         platform.stop().await;
         return Err(error);
     }

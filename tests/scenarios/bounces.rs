@@ -185,3 +185,42 @@ async fn bounces_and_complaints_come_back_and_keep_addresses_from_more_mail() {
     assert_eq!(again, 6 + 3);
     assert!(!platform.log().contains("panicked"), "{}", platform.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_56_a_message_of_sns_is_not_believed_by_its_word() {
+    let owner = super::tenant().await;
+    let anybody = owner.with_key("");
+    let path = "/v1/mail/sns/main";
+    let message = json!({"Type": "Notification", "MessageId": "m1", "TopicArn": "arn:aws:sns:eu-west-1:1:mails",
+        "Message": "{}", "Timestamp": "2026-01-01T00:00:00Z", "SignatureVersion": "2", "Signature": "AAAA",
+        "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0.pem"});
+    // Nobody named a topic on this platform.
+    let refused = anybody.post(path, &message).send().await.refused(403, "forbidden");
+    assert!(refused.text().contains("--sns-topic"), "{}", refused.text());
+
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let topics = [("MILLRACE_SNS_TOPICS", "main=arn:aws:sns:eu-west-1:1:mails".to_owned())];
+    let platform = Platform::open_with(dir.path(), &topics);
+    let anybody = platform.client().with_key("");
+    let now = bus_schema::time::Clock::System.now().to_string();
+    let with = |field: &str, value: &str| {
+        let mut message = message.clone();
+        message["Timestamp"] = json!(now);
+        message[field] = json!(value);
+        message
+    };
+    for (sent, why) in [
+        (message.clone(), "older than an hour"),
+        (with("TopicArn", "arn:aws:sns:eu-west-1:1:others"), "--sns-topic"),
+        (with("SignatureVersion", "1"), "--sns-sha1"),
+        (with("SigningCertURL", "https://evil.example/SimpleNotificationService-0.pem"), "certificate is not at"),
+        (json!({"eventType": "Bounce"}), "not a message of SNS"),
+    ] {
+        let refused = anybody.post(path, &sent).send().await.refused(403, "forbidden");
+        assert!(refused.text().contains(why), "{why}: {}", refused.text());
+    }
+    let raw = anybody.post(path, &message).header("x-amz-sns-rawdelivery", "true").send().await;
+    assert!(raw.refused(403, "forbidden").text().contains("raw"));
+    anybody.post("/v1/mail/sns/other", &with("Subject", "x")).send().await.refused(403, "forbidden");
+    assert!(platform.log().contains("a message of SNS is not taken"), "{}", platform.log());
+}

@@ -1,5 +1,6 @@
 //! `/v1/mail/inbound`: messages that came back, handed in whole by whoever takes the mail of the bounce domain.
 
+use super::sns::SnsAnswer;
 use crate::{
     app::App,
     caller::Caller,
@@ -31,6 +32,9 @@ const MESSAGE: &str = "message/rfc822";
 pub trait MailDesk: Send + Sync + 'static {
     /// Reads a message and records what it says of a mail of this tenant.
     fn inbound<'a>(&'a self, tenant: &'a TenantId, message: Bytes) -> BoxFuture<'a, Result<InboundNoted, Problem>>;
+
+    /// Takes a message of SNS for a tenant. `raw`: it was delivered without its signature.
+    fn sns<'a>(&'a self, tenant: &'a TenantId, raw: bool, body: Bytes) -> BoxFuture<'a, Result<SnsAnswer, Problem>>;
 }
 
 /// What became of a message.

@@ -6,5 +6,6 @@ pub mod links;
 pub mod recipients;
 pub mod report;
 pub mod responses;
+pub mod sns;
 pub mod suppressions;
 pub mod unsubscribe;

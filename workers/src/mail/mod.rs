@@ -20,6 +20,7 @@ mod header;
 pub mod links;
 mod list;
 mod plain_text;
+pub mod sns;
 #[cfg(test)]
 mod tests;
 mod token;
