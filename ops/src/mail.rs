@@ -86,7 +86,8 @@ impl MailArgs {
     pub fn sns(&self) -> Result<Option<SnsOptions>, MailArgsError> {
         let topic = |text: &String| {
             let wrong = || MailArgsError::Topic { text: text.clone() };
-            let (tenant, topic) = text.split_once('=').filter(|(_, topic)| topic.starts_with("arn:")).ok_or_else(wrong)?;
+            let (tenant, topic) =
+                text.split_once('=').filter(|(_, topic)| topic.starts_with("arn:")).ok_or_else(wrong)?;
             Ok((TenantId::try_new(tenant.trim()).map_err(|_| wrong())?, topic.trim().to_owned()))
         };
         let topics = self.sns_topics.iter().map(topic).collect::<Result<BTreeSet<_>, MailArgsError>>()?;

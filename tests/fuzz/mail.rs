@@ -127,7 +127,8 @@ fn tokens_of_links() {
 #[test]
 fn messages_of_sns() {
     use workers::mail::sns::{Envelope, read_event};
-    let notification = br#"{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:eu-west-1:1:t","Message":"{}",
+    let notification =
+        br#"{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:eu-west-1:1:t","Message":"{}",
         "Timestamp":"2026-01-01T00:00:00Z","SignatureVersion":"2","Signature":"AAAA","Token":"t",
         "SigningCertURL":"https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0.pem",
         "SubscribeURL":"https://sns.eu-west-1.amazonaws.com/?a"}"#;

@@ -78,14 +78,10 @@ impl Certificates {
     }
 
     /// Chain, time and name. Those who sign for it come with it, or were shown by the host it is from.
-    fn check(
-        &self,
-        pem: &[u8],
-        shown: &[CertificateDer<'static>],
-        now: Micros,
-    ) -> Result<Checked, CertificateRefused> {
+    fn check(&self, pem: &[u8], shown: &[CertificateDer<'static>], now: Micros) -> Result<Checked, CertificateRefused> {
         let refused = |why: &dyn std::fmt::Display| CertificateRefused::Chain(why.to_string());
-        let found: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(pem).take(MAX_CHAIN).collect();
+        let found: Result<Vec<CertificateDer<'static>>, _> =
+            CertificateDer::pem_slice_iter(pem).take(MAX_CHAIN).collect();
         let found = found.map_err(|error| refused(&error))?;
         let (leaf, rest) = found.split_first().ok_or_else(|| refused(&"the file holds none"))?;
         let between: Vec<CertificateDer<'static>> =

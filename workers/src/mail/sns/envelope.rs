@@ -181,7 +181,9 @@ pub enum EnvelopeRefused {
     Form,
     #[error("its signature is of an unknown version")]
     Version,
-    #[error("its certificate is not at https://sns.<region of the topic>.amazonaws.com/SimpleNotificationService-<hex>.pem")]
+    #[error(
+        "its certificate is not at https://sns.<region of the topic>.amazonaws.com/SimpleNotificationService-<hex>.pem"
+    )]
     CertificateUrl,
     #[error("its subscription is not confirmed at the address of SNS in the region of the topic")]
     SubscribeUrl,

@@ -154,7 +154,9 @@ fn timely(sent: &str, now: Micros) -> Result<(), SnsRefused> {
 /// Why a message is not believed, or cannot be recorded now.
 #[derive(Debug, thiserror::Error)]
 pub enum SnsRefused {
-    #[error("the message was delivered raw, so it has no signature; switch raw message delivery of the subscription off")]
+    #[error(
+        "the message was delivered raw, so it has no signature; switch raw message delivery of the subscription off"
+    )]
     Raw,
     #[error("the message has more than {MAX_BODY} bytes")]
     TooLarge,
@@ -166,7 +168,9 @@ pub enum SnsRefused {
     Time,
     #[error("the message is older than an hour, or its clock is ahead of ours")]
     Stale,
-    #[error("the signature is of version 1 (SHA-1); set the topic's SignatureVersion to 2, or allow it with --sns-sha1")]
+    #[error(
+        "the signature is of version 1 (SHA-1); set the topic's SignatureVersion to 2, or allow it with --sns-sha1"
+    )]
     Version,
     #[error(transparent)]
     Certificate(#[from] CertificateRefused),

@@ -98,7 +98,8 @@ pub fn read_event(message: &str) -> Option<Event> {
     };
     let tags = raw.mail.tags.get("intent").into_iter().flatten().map(String::as_str);
     let headers = raw.mail.headers.iter().take(MAX_HEADERS);
-    let headers = headers.filter(|header| header.name.eq_ignore_ascii_case(MAIL_HEADER)).map(|header| &header.value[..]);
+    let headers =
+        headers.filter(|header| header.name.eq_ignore_ascii_case(MAIL_HEADER)).map(|header| &header.value[..]);
     let mut mails: Vec<Verp> = tags.chain(headers).flat_map(Verp::all_in).collect();
     mails.dedup();
     mails.truncate(8);

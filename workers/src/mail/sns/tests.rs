@@ -158,7 +158,11 @@ async fn check_56_a_signature_is_checked_with_a_certificate_that_is_checked() {
         let mut forged = sent.clone();
         forged["Subject"] = json!("new");
         let counts = sent["Type"] != "Notification";
-        assert_eq!(desk.believes(forged.to_string().as_bytes()).await, Ok(counts), "a subject is signed in notifications");
+        assert_eq!(
+            desk.believes(forged.to_string().as_bytes()).await,
+            Ok(counts),
+            "a subject is signed in notifications"
+        );
     }
     assert_eq!(desk.asked.load(Ordering::Relaxed), 1, "a certificate is fetched once");
     let stranger = Authority::new().signer("sns.amazonaws.com").0;
@@ -221,12 +225,9 @@ fn check_56_addresses_are_those_of_sns_in_the_topics_region() {
     for wrong in ["https://evil.example/?a", &format!("https://{HOST}/other"), "http://127.0.0.1/?a", ""] {
         assert_eq!(subscribe(wrong), Err(EnvelopeRefused::SubscribeUrl), "{wrong}");
     }
-    for broken in [
-        json!({}),
-        json!({"Type": "Notification"}),
-        json!({"notificationType": "Bounce", "mail": {}}),
-        json!([1]),
-    ] {
+    for broken in
+        [json!({}), json!({"Type": "Notification"}), json!({"notificationType": "Bounce", "mail": {}}), json!([1])]
+    {
         assert!(Envelope::read(broken.to_string().as_bytes()).is_err(), "{broken}");
     }
 }
