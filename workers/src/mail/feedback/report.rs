@@ -44,11 +44,17 @@ pub struct Report {
     pub mails: Vec<Verp>,
 }
 
-/// Reads a message.
+/// Reads a message. One on which the parser of MIME stumbles says nothing.
 pub fn read(raw: &[u8]) -> Report {
     let raw = &raw[..raw.len().min(MAX_MESSAGE)];
-    let nothing = Report { said: Said::Nothing, mails: Vec::new() };
-    let Some(message) = MessageParser::default().parse(raw) else { return nothing };
+    let nothing = || Report { said: Said::Nothing, mails: Vec::new() };
+    // It is not ours, and whoever can reach the server for bounces chooses the bytes.
+    std::panic::catch_unwind(|| parsed(raw)).ok().flatten().unwrap_or_else(nothing)
+}
+
+/// `None`: it says nothing about the fate of a mail.
+fn parsed(raw: &[u8]) -> Option<Report> {
+    let message = MessageParser::default().parse(raw)?;
     let header = Fields::header(raw);
     let kind = message.content_type().filter(|kind| {
         kind.ctype().eq_ignore_ascii_case("multipart")
@@ -62,9 +68,9 @@ pub fn read(raw: &[u8]) -> Report {
         _ => Said::Nothing,
     };
     if said == Said::Nothing {
-        return nothing;
+        return None;
     }
-    Report { said, mails: mails(&message, &header) }
+    Some(Report { said, mails: mails(&message, &header) })
 }
 
 /// The body of the first part `message/<subtype>`.
