@@ -92,7 +92,9 @@ impl Sns {
         if !certificate.signed(sha1, envelope.signed_text().as_bytes(), envelope.signature()) {
             return Err(SnsRefused::Signature);
         }
-        if self.was_seen(envelope.message_id()) {
+        // A topic may speak for several tenants, to each with the same id.
+        let id = format!("{tenant} {}", envelope.message_id());
+        if self.was_seen(&id) {
             return Ok(SnsNoted::Known);
         }
         let noted = match envelope.kind() {
@@ -106,7 +108,7 @@ impl Sns {
             Kind::Notification => self.note(tenant, envelope.message()).await?,
         };
         // Only now: what failed on the way comes again.
-        self.remember(envelope.message_id());
+        self.remember(id);
         Ok(noted)
     }
 
@@ -125,10 +127,10 @@ impl Sns {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).ids.contains(id)
     }
 
-    fn remember(&self, id: &str) {
+    fn remember(&self, id: String) {
         let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.ids.insert(id.to_owned()) {
-            seen.order.push_back(id.to_owned());
+        if seen.ids.insert(id.clone()) {
+            seen.order.push_back(id);
         }
         if seen.order.len() > REMEMBERED
             && let Some(oldest) = seen.order.pop_front()
@@ -164,7 +166,7 @@ pub enum SnsRefused {
     Envelope(#[from] EnvelopeRefused),
     #[error("the topic is none of this tenant's; name it with --sns-topic TENANT=ARN")]
     Topic,
-    #[error("its timestamp is none")]
+    #[error("its timestamp is not one")]
     Time,
     #[error("the message is older than an hour, or its clock is ahead of ours")]
     Stale,
