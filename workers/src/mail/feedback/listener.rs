@@ -199,7 +199,8 @@ impl<'a> Session<'a> {
     async fn obey(&mut self, command: Command) -> Next {
         match command {
             Command::Ehlo => {
-                let lines = [self.options.host_name.as_str(), "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"];
+                let lines =
+                    [self.options.host_name.as_str(), "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"];
                 let lines: Vec<String> = lines.iter().map(|line| format!("250-{line}")).collect();
                 lines.iter().for_each(|line| self.say(line));
                 self.say(&format!("250 SIZE {MAX_MESSAGE}"));

@@ -44,13 +44,13 @@ impl Matcher {
     pub async fn find(&self, verp: &Verp) -> Result<Option<MailAddressed>, MatchError> {
         for tenant in self.tenants(verp).await? {
             let id = chunk_id(verp.campaign, verp.seat.chunk);
-            let chunk = match self.writer.load::<Chunk>(&tenant, id).await {
-                Ok(chunk) => chunk.state,
+            let loaded = match self.writer.load::<Chunk>(&tenant, id).await {
+                Ok(loaded) => loaded,
                 // The tenant was erased.
                 Err(WriteError::NoTenant(_)) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let index = usize::from(verp.seat.index);
+            let (chunk, index) = (&loaded.state, usize::from(verp.seat.index));
             let Some(plan) = chunk.plan() else { continue };
             let Some(contact) = plan.recipients.get(index).copied() else { continue };
             let key = self.writer.tenant_key(&tenant).await?;

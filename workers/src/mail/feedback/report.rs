@@ -169,15 +169,8 @@ pub fn degree(status: Option<&str>) -> BounceKind {
 /// The mails a report names: by the address it went to, then by the header of the mail that came back.
 fn mails(message: &Message<'_>, header: &Fields) -> Vec<Verp> {
     let mut found: Vec<Verp> = Vec::new();
-    let mut add = |text: &str| {
-        for verp in Verp::all_in(text) {
-            if !found.contains(&verp) {
-                found.push(verp);
-            }
-        }
-    };
     for name in ["x-original-to", "delivered-to", "envelope-to", "to"] {
-        header.all(name).for_each(&mut add);
+        header.all(name).for_each(|text| add(&mut found, text));
     }
     for part in message.parts.iter().take(MAX_PARTS) {
         let subtype = part.content_type().and_then(|kind| kind.subtype()).unwrap_or_default().to_ascii_lowercase();
@@ -189,7 +182,7 @@ fn mails(message: &Message<'_>, header: &Fields) -> Vec<Verp> {
         };
         let fields = Fields::header(bytes);
         for name in [MAIL_HEADER, "return-path", "original-mail-from", "original-envelope-id"] {
-            fields.all(name).for_each(&mut add);
+            fields.all(name).for_each(|text| add(&mut found, text));
         }
     }
     if found.is_empty()
@@ -197,15 +190,21 @@ fn mails(message: &Message<'_>, header: &Fields) -> Vec<Verp> {
     {
         // Older forms have the message in their text.
         let text = &text[..text.floor_char_boundary(MAX_MESSAGE / 8)];
+        let named =
+            |name: &str| [MAIL_HEADER, "return-path"].iter().any(|known| name.trim().eq_ignore_ascii_case(known));
         let lines = text.lines().filter_map(|line| line.split_once(':'));
-        lines
-            .filter(|(name, _)| {
-                name.trim().eq_ignore_ascii_case(MAIL_HEADER) || name.trim().eq_ignore_ascii_case("return-path")
-            })
-            .for_each(|(_, value)| add(value));
+        lines.filter(|(name, _)| named(name)).for_each(|(_, value)| add(&mut found, value));
     }
     found.truncate(8);
     found
+}
+
+fn add(found: &mut Vec<Verp>, text: &str) {
+    for verp in Verp::all_in(text) {
+        if !found.contains(&verp) {
+            found.push(verp);
+        }
+    }
 }
 
 #[cfg(test)]
