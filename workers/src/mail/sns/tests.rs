@@ -60,7 +60,9 @@ impl Authority {
         let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
         let der = PrivatePkcs8KeyDer::from(der.as_ref().to_vec());
         let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256).unwrap();
-        (RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap(), self.certificate(name, &key).pem())
+        let certificate = STANDARD.encode(self.certificate(name, &key).der());
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n");
+        (RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap(), pem)
     }
 }
 
