@@ -17,7 +17,7 @@ use crate::{
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
-    shop::{self, orders::OrderResource, products::ProductResource},
+    shop::{self, fulfilments::FulfilmentResource, orders::OrderResource, products::ProductResource},
 };
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -48,6 +48,7 @@ resources![
     CourseResource,
     EnrolmentResource,
     ContactResource,
+    FulfilmentResource,
     ImportResource,
     OrderResource,
     PageResource,
@@ -78,6 +79,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         identity::accounts::routes(),
         identity::api_keys::routes(),
         identity::tenant::routes(),
+        shop::fulfilments::routes(),
         shop::orders::routes(),
         shop::products::routes(),
         platform::alarms::routes(),

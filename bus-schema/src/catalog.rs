@@ -98,6 +98,7 @@ catalog! {
     Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
     Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
+    Fulfilment = "shop" / "fulfilment" => crate::shop::fulfilment::FulfilmentEvent;
     Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
     Page = "cms" / "page" => crate::cms::page::PageEvent;
     Course = "learning" / "course" => crate::learning::course::CourseEvent;

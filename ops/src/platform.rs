@@ -40,7 +40,8 @@ use workers::{
         feedback::{BounceListener, Feedback, ListenerOptions},
         sns::{FetchError, SnsOptions},
     },
-    runtime::Roster,
+    runtime::{Roster, RuntimeParts, timers},
+    shop::fulfilment,
 };
 use writers::{
     EventStore, Writer,
@@ -101,7 +102,11 @@ impl Platform {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
         let mail_desk = Arc::new(mail_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
+        let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
+        let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
+            fulfilments,
+            timers::start(bus.clone(), [(fulfilment::NAME, fulfilment_timers)].into()),
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
             import_worker::start(ImportParts {
                 bus: bus.clone(),

@@ -36,6 +36,7 @@ record_views![
     learning::enrolments::Enrolments,
     mail::campaigns::Campaigns,
     mail::suppressions::Suppressions,
+    shop::fulfilments::Fulfilments,
     shop::orders::Orders,
     shop::products::Products,
 ];

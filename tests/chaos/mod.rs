@@ -3,6 +3,7 @@
 mod books;
 mod campaign;
 mod dice;
+mod fulfilment;
 mod kill;
 mod oracle;
 mod rebuild;

@@ -8,5 +8,6 @@ mod key_directory;
 mod lanes;
 mod search;
 mod snapshots;
+mod timers;
 mod workers;
 mod writer;

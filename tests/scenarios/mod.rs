@@ -10,6 +10,7 @@ mod damage;
 mod erasure;
 mod feed;
 mod feedback;
+pub(crate) mod fulfilments;
 mod isolation;
 mod orders;
 mod pages;

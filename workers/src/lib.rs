@@ -9,7 +9,9 @@ pub mod blob;
 pub mod crm;
 pub mod log_reader;
 pub mod mail;
+pub mod process;
 pub mod runtime;
+pub mod shop;
 pub mod smtp;
 pub mod worker;
 

@@ -23,6 +23,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("AlarmRejection", platform::alarm::AlarmRejection::SPECS),
     ("ParkedItemRejection", platform::parked_item::ParkedItemRejection::SPECS),
     ("WorkerRejection", platform::worker::WorkerRejection::SPECS),
+    ("FulfilmentRejection", shop::fulfilment::FulfilmentRejection::SPECS),
     ("OrderRejection", shop::order::OrderRejection::SPECS),
     ("ProductRejection", shop::product::ProductRejection::SPECS),
 ];

@@ -5,7 +5,7 @@
 //! done, [`Delivery::again_after`] when it failed, and [`Delivery::working`] while it takes longer; a message about which
 //! nothing is said for [`ConsumerSpec::ack_wait`] is delivered again, here or elsewhere.
 
-use super::{ANSWER, Bus, Followed, Malformed, message, read::ReadError};
+use super::{ANSWER, Bus, Followed, Malformed, message, read::ReadError, timers};
 use crate::subject::Family;
 use async_nats::{
     Message,
@@ -26,12 +26,15 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Log(Family),
+    /// Timers that are due.
+    Timers,
 }
 
 impl Source {
     fn stream(self, bus: &Bus) -> String {
         match self {
             Self::Log(family) => family.stream(bus.cell()),
+            Self::Timers => timers::stream(bus.cell()),
         }
     }
 }

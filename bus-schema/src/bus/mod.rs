@@ -10,6 +10,7 @@ mod puller;
 mod read;
 mod streams;
 mod tail;
+mod timers;
 
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
@@ -20,6 +21,7 @@ pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
 pub use read::{Piece, ReadError};
 pub use streams::StreamError;
+pub use timers::Timer;
 
 /// Bytes of one answer of the log. Without it the server sends up to what it lets a connection fall behind (64 MiB), and
 /// cuts the connection of a client that is slow to take it.

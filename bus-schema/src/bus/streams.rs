@@ -1,6 +1,6 @@
 //! The streams of a cell and the settings that make them a log: nothing is ever deleted, discarded or aged out.
 
-use super::Bus;
+use super::{Bus, timers};
 use crate::{ids::Cell, subject::Family};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, State, StorageType};
 use std::time::Duration;
@@ -23,6 +23,7 @@ impl Bus {
         for kind in ["keys", "snapshots"] {
             self.ensure(self.latest_config(kind, cell)).await?;
         }
+        self.ensure(timers::config(cell, self.replicas())).await?;
         Ok(())
     }
 

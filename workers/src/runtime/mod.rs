@@ -12,6 +12,7 @@ mod lanes;
 mod parking;
 pub mod roster;
 pub mod status;
+pub mod timers;
 
 pub use consume::start;
 pub use item::{Failure, Handler, Item, Job, Patience};
