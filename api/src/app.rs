@@ -3,8 +3,13 @@
 use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
-    mail::{inbound::MailDesk, responses::Responses},
+    mail::{
+        inbound::MailDesk,
+        providers::{self, ProviderDesk},
+        responses::Responses,
+    },
     platform::workers::{self, Workforce},
+    protection::ProtectionDesk,
     quotas::{Limits, Quotas},
     replays::Replays,
 };
@@ -33,6 +38,9 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    /// Where the log is copied to.
+    pub protection: Arc<dyn ProtectionDesk>,
+    pub mail_providers: Arc<dyn ProviderDesk>,
     pub workforce: Arc<dyn Workforce>,
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
@@ -70,6 +78,7 @@ impl App {
         let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
         parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
+        providers::measure(&parts.registry, parts.mail_providers.clone());
         let (replays, responses) = (Replays::default(), OnceLock::new());
         Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
     }

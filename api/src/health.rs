@@ -2,7 +2,9 @@
 
 use crate::{
     app::App,
+    mail::providers::MailProvider,
     platform::workers::{self, WorkerJson},
+    protection::ProviderReadiness,
 };
 use axum::{
     Json,
@@ -62,6 +64,11 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// Where the log is copied to. It never keeps the process from being ready: see `/v1/protection` and the metrics.
+    pub protection: Vec<ProviderReadiness>,
+    /// In the order in which they are tried. One that rests keeps nothing from being ready: its mails go to the next, or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mail_providers: Vec<MailProvider>,
     /// What an operator should look at although the platform is ready.
     pub notes: Vec<String>,
     /// What acts on the log.
@@ -117,6 +124,8 @@ impl App {
             views,
             search_position,
             search_trouble,
+            protection: self.protection.status().providers.into_iter().map(ProviderReadiness::from).collect(),
+            mail_providers: self.mail_providers.providers(),
             notes: workers::notes(&workers, alarms),
             workers,
             alarms,

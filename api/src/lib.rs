@@ -24,6 +24,7 @@ pub mod mail;
 pub mod money;
 pub mod people;
 pub mod platform;
+pub mod protection;
 pub mod quotas;
 pub mod replays;
 pub mod resource;

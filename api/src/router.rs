@@ -13,7 +13,7 @@ use crate::{
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
     mail::{self, campaigns::CampaignResource, suppressions::SuppressionResource},
-    platform,
+    platform, protection,
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
@@ -70,6 +70,8 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         mail::inbound::routes(),
         mail::links::routes(),
         mail::recipients::routes(),
+        mail::attempts::routes(),
+        mail::retries::routes(),
         mail::report::routes(),
         mail::sns::routes(),
         mail::suppressions::routes(),
@@ -91,7 +93,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
 
 /// Every route with its description, by group.
 pub(crate) fn all_routes() -> Vec<OpenApiRouter<App>> {
-    let others = [search::routes(findable()), feed::routes(), admin::routes(), health::routes()];
+    let others = [search::routes(findable()), feed::routes(), admin::routes(), protection::routes(), health::routes()];
     commands().into_iter().chain(reads()).chain(others).collect()
 }
 

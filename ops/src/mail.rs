@@ -1,6 +1,12 @@
-//! The mail provider of an installation, from flags and the environment.
+//! The mail providers of an installation, from flags and the environment.
 
+mod board;
+mod providers;
+
+pub use board::ProviderBoard;
 use bus_schema::TenantId;
+use providers::{ProviderEntry, ProvidersFile};
+use serde::Deserialize;
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -11,23 +17,42 @@ use std::{
 use workers::{
     mail::{
         Domain,
-        campaign::{Outlet, OutletError},
+        campaign::{Outlet, OutletError, Pace},
         dkim::{DkimError, DkimKey, Signer},
+        providers::ProvidersError,
         sns::SnsOptions,
     },
-    smtp::{Credentials, Roots, RootsError, Security, SmtpOptions},
+    smtp::{Credentials, RootsError},
 };
 
+/// What the provider of the flags is called.
+const MAIN: &str = "main";
 /// Bytes of a file of credentials, keys or certificates.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// The provider that campaigns are handed to. Without `--mail-host` campaigns stay scheduled.
+/// The providers that campaigns are handed to. Without any campaigns stay scheduled.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Mail provider")]
 pub struct MailArgs {
     /// Name or IP address of the provider's SMTP server
     #[arg(long, env = "MILLRACE_MAIL_HOST", requires_all = ["mail_from_domain", "public_url"])]
     pub mail_host: Option<String>,
+    /// A file of several providers in the order in which they are tried, with rates and limits of domains (JSON, see the runbook
+    /// sending-stopped.md); instead of --mail-host and what goes with it
+    #[arg(long, env = "MILLRACE_MAIL_PROVIDERS", conflicts_with = "mail_host",
+        requires_all = ["mail_from_domain", "public_url"])]
+    pub mail_providers: Option<PathBuf>,
+    /// Mails a second at most; as fast as the provider takes them when absent
+    #[arg(long, env = "MILLRACE_MAIL_PER_SECOND")]
+    pub mail_per_second: Option<f64>,
+    /// How long a mail rests that nobody takes for the time being, in seconds, for each time; after the last it stays deferred
+    #[arg(long, env = "MILLRACE_MAIL_DEFERRALS", value_delimiter = ',', default_values_t = [60, 300, 900, 3600, 3600],
+        value_parser = clap::value_parser!(i64).range(1..=86_400))]
+    pub mail_deferrals: Vec<i64>,
+    /// How long a worker has the recipients it sends to, in seconds; tests make it short
+    #[arg(long, env = "MILLRACE_MAIL_LEASE", hide = true, default_value_t = 60,
+        value_parser = clap::value_parser!(i64).range(3..=600))]
+    pub mail_lease: i64,
     /// Its port; 465 with implicit TLS and 587 with STARTTLS when absent
     #[arg(long, env = "MILLRACE_MAIL_PORT")]
     pub mail_port: Option<u16>,
@@ -70,7 +95,8 @@ pub struct MailArgs {
 }
 
 /// How the connection to a provider is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MailSecurity {
     /// TLS from the first byte
     #[default]
@@ -101,24 +127,25 @@ impl MailArgs {
 
     /// The way out; `None` when no provider is named.
     pub fn outlet(&self) -> Result<Option<Outlet>, MailArgsError> {
-        let Some(host) = &self.mail_host else { return Ok(None) };
+        let file = match (&self.mail_host, &self.mail_providers) {
+            (Some(host), _) => ProvidersFile::of(ProviderEntry {
+                name: MAIN.to_owned(),
+                host: host.clone(),
+                port: self.mail_port,
+                security: self.mail_security,
+                credentials: self.mail_credentials.clone(),
+                ca: self.mail_ca.clone(),
+                connections: self.mail_connections,
+                per_second: self.mail_per_second,
+            }),
+            (None, Some(path)) => ProvidersFile::read(path)?,
+            (None, None) => return Ok(None),
+        };
         let missing = |what| MailArgsError::Missing { what };
         let from = domain(self.mail_from_domain.as_deref().ok_or(missing("--mail-from-domain"))?)?;
         let bounce = self.mail_bounce_domain.as_deref().map(domain).transpose()?.unwrap_or_else(|| from.clone());
         let public = self.public_url.as_deref().ok_or(missing("--public-url"))?;
-        let (security, usual) = match self.mail_security {
-            MailSecurity::Tls => (Security::ImplicitTls, 465),
-            MailSecurity::Starttls => (Security::StartTls, 587),
-            MailSecurity::PlainLoopback => (Security::PlainForLoopbackOnly, 25),
-        };
-        let roots = match (&self.mail_ca, security) {
-            (Some(path), _) => Roots::from_pem(&read(path)?)?,
-            (None, Security::PlainForLoopbackOnly) => Roots::none()?,
-            (None, _) => Roots::system()?,
-        };
-        let port = self.mail_port.unwrap_or(usual);
-        let mut options = SmtpOptions::new(host.clone(), port, security, from.clone(), roots);
-        options.credentials = self.mail_credentials.as_deref().map(credentials).transpose()?;
+        let providers = file.providers(&from)?;
         let signer = match (&self.mail_dkim_key, &self.mail_dkim_selector) {
             (Some(path), Some(selector)) => {
                 let key = DkimKey::from_pem(selector, &read(path)?)?;
@@ -127,7 +154,14 @@ impl MailArgs {
             (Some(_), None) => return Err(missing("--mail-dkim-selector")),
             _ => None,
         };
-        Ok(Some(Outlet::try_new(options, self.mail_connections, from, bounce, signer, public)?))
+        Ok(Some(Outlet::try_new(providers, from, bounce, signer, public)?))
+    }
+
+    pub fn pace(&self) -> Pace {
+        if self.mail_deferrals.is_empty() {
+            return Pace::default();
+        }
+        Pace { lease_seconds: self.mail_lease, deferrals: self.mail_deferrals.as_slice().into() }
     }
 }
 
@@ -165,6 +199,10 @@ pub enum MailArgsError {
     Topic { text: String },
     #[error("{path} holds no credentials: the first line is the user, the second the password")]
     Credentials { path: String },
+    #[error("{path} does not describe mail providers: {source}; see the runbook sending-stopped.md for its form")]
+    ProvidersFile { path: String, source: serde_json::Error },
+    #[error(transparent)]
+    Providers(#[from] ProvidersError),
     #[error(transparent)]
     Roots(#[from] RootsError),
     #[error(transparent)]

@@ -1,10 +1,14 @@
 //! Every role in one process over one data directory: the embedded profile.
 
 use crate::{
+    archive::{
+        ArchiveArgs, ArchiveArgsError, ArchiveStartError, EpochBookError, KEY_FILE, Named, Protection, ProtectionParts,
+    },
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     import_desk::Desk,
-    mail::MailArgsError,
+    local_s3::{LocalServer, LocalServerError},
+    mail::{MailArgsError, ProviderBoard},
     mail_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
@@ -36,7 +40,7 @@ use workers::{
         import_worker::{self, ImportFiles, ImportParts},
     },
     mail::{
-        campaign::{self, CampaignParts, Outlet, journal::Journal},
+        campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
         feedback::{BounceListener, Feedback, ListenerOptions},
         sns::{FetchError, SnsOptions},
     },
@@ -53,7 +57,9 @@ use writers::{
 /// How long the start waits for what operators said of the workers.
 const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
-const CELL: &str = "eu1";
+pub const CELL: &str = "eu1";
+/// The providers of `--local-archives`.
+const LOCAL_PROVIDERS: [&str; 2] = ["a", "b"];
 
 /// A running platform. [`Platform::stop`] ends it in order.
 pub struct Platform {
@@ -61,14 +67,26 @@ pub struct Platform {
     nats: NatsServer,
     workers: Vec<Worker>,
     mail_desk: Arc<mail_desk::Desk>,
+    protection: Protection,
+    local_providers: Vec<LocalServer>,
     data: DataDir,
 }
 
 impl Platform {
     /// Starts everything but the listener. Without an outlet campaigns stay scheduled.
-    pub async fn start(path: &Path, outlet: Option<Outlet>) -> Result<Self, StartError> {
+    pub async fn start(
+        path: &Path,
+        outlet: Option<Outlet>,
+        pace: Pace,
+        archives: &ArchiveArgs,
+    ) -> Result<Self, StartError> {
+        let mut providers = archives.providers()?;
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
+        let local_providers = start_local_providers(&data, archives).await?;
+        for local in &local_providers {
+            providers.push(Named { name: local.name().to_owned(), store: local.store()? });
+        }
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
         let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
         let bus = Bus::connect(BusOptions {
@@ -80,6 +98,9 @@ impl Platform {
         .await?;
         bus.ensure_streams().await?;
         let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&data.keys().join("root.key"))?);
+        let key = archives.archive_key.clone().unwrap_or_else(|| data.keys().join(KEY_FILE));
+        let folder = data.archive();
+        let protection = Protection::start(ProtectionParts { bus: bus.clone(), providers, key, folder }).await?;
         let clock = Clock::System;
         let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
         let facts_store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
@@ -95,6 +116,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let board = Board::start(bus.clone());
         // Who is paused must be known before anybody begins.
@@ -122,6 +144,7 @@ impl Platform {
                 search: search.clone(),
                 outlet,
                 journal,
+                pace,
             }),
         ];
         let roster = Roster::of(&workers);
@@ -139,12 +162,16 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            protection: protection.desk(),
+            mail_providers,
             workforce,
             board,
             mail_obstacle,
             mail_desk: mail_desk.clone(),
         });
-        Ok(Self { app, nats, workers, mail_desk, data })
+        let (desk, region) = (app.protection.clone(), app.cell.to_string());
+        app.registry.add_source(move |out| desk.status().render(&region, out));
+        Ok(Self { app, nats, workers, mail_desk, protection, local_providers, data })
     }
 
     /// Takes the mail that bounces at an address.
@@ -173,16 +200,36 @@ impl Platform {
         }
     }
 
-    /// Workers first: they stop at their next checkpoint, for which they need the log.
+    /// The providers on this machine.
+    pub fn local_providers(&self) -> &[LocalServer] {
+        &self.local_providers
+    }
+
+    /// Whether the archive key was made by this start.
+    pub fn made_archive_key(&self) -> bool {
+        self.protection.made_key()
+    }
+
+    /// Workers first: they stop at their next checkpoint, for which they need the log. Then what they wrote is archived,
+    /// then the log ends, and last the providers on this machine.
     pub async fn stop(self) {
         self.app.flush().await;
         futures::future::join_all(self.workers.into_iter().map(Worker::stop)).await;
+        self.protection.stop().await;
         self.nats.stop().await;
+        futures::future::join_all(self.local_providers.into_iter().map(LocalServer::stop)).await;
     }
 }
 
+async fn start_local_providers(data: &DataDir, archives: &ArchiveArgs) -> Result<Vec<LocalServer>, LocalServerError> {
+    let names = if archives.local_archives { &LOCAL_PROVIDERS[..] } else { &[] };
+    let folders = names.iter().map(|name| (data.providers().join(name), *name));
+    let starts = folders.map(|(folder, name)| async move { LocalServer::start(&folder, name).await });
+    futures::future::try_join_all(starts).await
+}
+
 /// The index is a copy: one of another format is made anew from the log.
-async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
+pub async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
     match SearchIndex::open(data.search(), IndexOptions::default()).await {
         Err(SearchError::NeedsRebuild { .. }) => {
             tracing::info!("the search index has another format and is rebuilt");
@@ -218,11 +265,23 @@ pub enum StartError {
     Mail(#[from] MailArgsError),
     #[error(transparent)]
     Sns(#[from] FetchError),
+    #[error(transparent)]
+    ArchiveArgs(#[from] ArchiveArgsError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveStartError),
+    #[error(transparent)]
+    EpochBook(#[from] EpochBookError),
+    #[error(transparent)]
+    LocalServer(#[from] LocalServerError),
     #[error(
         "the journal of campaigns cannot be opened: {0}; restore the folder `mail` of the data directory, or remove it: \
              mails that were being sent are unknown then"
     )]
     Journal(#[source] std::io::Error),
+    #[error("no mail provider is configured: give --mail-host or --mail-providers, as to the platform")]
+    NoProvider,
+    #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]
+    NothingToJoin { path: String },
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]

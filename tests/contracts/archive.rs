@@ -7,6 +7,7 @@ mod epochs;
 mod kills;
 mod restore;
 mod store;
+mod watch;
 
 use super::bus::{fill, message_as, subject};
 use crate::support::{Server, World, eventually};

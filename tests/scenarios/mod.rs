@@ -1,6 +1,7 @@
 //! Journeys through HTTP against a real platform, awaited by the consistency token, never by sleep. Each has a tenant of
 //! its own.
 
+mod archives;
 mod bounces;
 mod campaigns;
 mod conditions;
@@ -18,6 +19,7 @@ mod paging;
 mod refusals;
 mod repetition;
 mod replays;
+mod retries;
 mod sending;
 mod slow_clients;
 mod starts;

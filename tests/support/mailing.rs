@@ -3,7 +3,7 @@
 use super::{Client, eventually};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use uuid::Uuid;
 
 /// The settings of a platform whose provider is a sink.
@@ -14,6 +14,22 @@ pub(crate) fn outlet(sink: SocketAddr, connections: usize) -> Vec<(&'static str,
         ("MILLRACE_MAIL_SECURITY", "plain-loopback".into()),
         ("MILLRACE_MAIL_FROM_DOMAIN", "garden.example".into()),
         ("MILLRACE_MAIL_CONNECTIONS", connections.to_string()),
+        ("MILLRACE_PUBLIC_URL", "https://garden.example".into()),
+    ]
+}
+
+/// The settings of a platform whose providers are sinks, in this order: `first`, `second`.
+pub(crate) fn outlets(dir: &Path, sinks: &[SocketAddr], connections: usize) -> Vec<(&'static str, String)> {
+    let provider = |(sink, name): (&SocketAddr, &str)| {
+        json!({"name": name, "host": sink.ip().to_string(), "port": sink.port(), "security": "plain-loopback",
+            "connections": connections})
+    };
+    let providers: Vec<Value> = sinks.iter().zip(["first", "second"]).map(provider).collect();
+    let path = dir.join("providers.json");
+    std::fs::write(&path, json!({"providers": providers}).to_string()).expect("the file of providers");
+    vec![
+        ("MILLRACE_MAIL_PROVIDERS", path.display().to_string()),
+        ("MILLRACE_MAIL_FROM_DOMAIN", "garden.example".into()),
         ("MILLRACE_PUBLIC_URL", "https://garden.example".into()),
     ]
 }

@@ -72,6 +72,8 @@ pub struct CampaignRecipient {
     pub cause: Option<String>,
     /// What the provider calls the mail.
     pub provider_id: Option<String>,
+    /// Which provider it was, as the installation calls it.
+    pub provider: Option<String>,
     /// What the receiver did; programs do not count.
     pub response: RecipientResponse,
     /// What came back about the mail.
@@ -128,13 +130,13 @@ pub struct RecipientResponse {
 impl From<((Recipient, Person), Returned)> for CampaignRecipient {
     fn from(((recipient, person), returned): ((Recipient, Person), Returned)) -> Self {
         let proven = recipient.state == SendState::Unknown && (person.seq > 0 || returned.proves_acceptance());
-        let Recipient { contact, state, at, cause, provider_id } = recipient;
+        let Recipient { contact, state, at, cause, provider_id, provider } = recipient;
         let first = |first: Option<First>| first.map(|first| first.at.to_string());
         let Person { opened, clicked, left, .. } = person;
         let response =
             RecipientResponse { opened_at: first(opened), clicked_at: first(clicked), unsubscribed_at: first(left) };
         let (state, at, feedback) = (state.as_str(), at.to_string(), returned.into());
-        Self { contact, state, at, cause, provider_id, response, feedback, proven }
+        Self { contact, state, at, cause, provider_id, provider, response, feedback, proven }
     }
 }
 

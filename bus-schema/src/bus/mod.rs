@@ -20,7 +20,7 @@ pub use copy::{DuplicateWindow, LatestState, LatestValue, StoredBatch, StoredMes
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
 pub use read::{Piece, ReadError};
-pub use streams::StreamError;
+pub use streams::{Bounds, StreamError};
 pub use timers::Timer;
 
 /// Bytes of one answer of the log. Without it the server sends up to what it lets a connection fall behind (64 MiB), and

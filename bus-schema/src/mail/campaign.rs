@@ -20,6 +20,7 @@ events! {
         Paused(CampaignPaused) = "campaign.paused" @ 1,
         Resumed(CampaignResumed) = "campaign.resumed" @ 1,
         Finished(CampaignFinished) = "campaign.finished" @ 1,
+        Retried(CampaignRetried) = "campaign.retried" @ 1,
     }
 }
 
@@ -157,6 +158,38 @@ pub struct CampaignResumed {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CampaignFinished {
     pub counts: SendCounts,
+}
+
+/// A person asked for another attempt at those who did not get it: a finished campaign is on its way again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignRetried {
+    /// Counts the retries of the campaign, from 1 on.
+    pub round: u32,
+    /// Whom; ascending.
+    pub ends: Vec<RetriedEnd>,
+}
+
+/// Recipients that may be tried again, by how their first attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetriedEnd {
+    /// Nobody took it as often as it was tried.
+    Deferred,
+    Rejected,
+    /// It may have been taken: this one may get the mail twice. Once only.
+    Unknown,
+}
+
+impl RetriedEnd {
+    pub const ALL: [Self; 3] = [Self::Deferred, Self::Rejected, Self::Unknown];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deferred => "deferred",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Recipients of a campaign by what became of them.

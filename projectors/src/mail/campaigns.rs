@@ -144,6 +144,10 @@ impl RecordView for Campaigns {
                     journey.counts = Some(finished.counts);
                 });
             }
+            CampaignEvent::Retried(_) => {
+                row.status = CampaignStatus::Sending;
+                row.travels(|journey| journey.finished_at = None);
+            }
             CampaignEvent::Created(_) => {}
         }
         Some(row)

@@ -22,6 +22,7 @@ pub mod record;
 pub mod restore;
 pub mod segment;
 pub mod verify;
+pub mod watch;
 
 /// BLAKE3 of messages or objects.
 pub use blake3::Hash;

@@ -5,7 +5,7 @@
 //! so a second attempt is recognised as the same mail. Everything that comes from outside is checked where it enters
 //! ([`MailAddress`], [`HeaderText`], [`Unsubscribe`]); nothing here can write a line of its own into a header.
 //!
-//! [`campaign`] sends them to many.
+//! [`campaign`] sends them to many, through [`providers`].
 //!
 //! The numbers of the tests are those of spec/EMAIL.md 3.1. Sources: RFC 5322, 2045 to 2047, 2369 and 8058 (unsubscribe),
 //! 2919 (List-Id), 3834 (Auto-Submitted), 6376 and 8463 (DKIM).
@@ -20,6 +20,7 @@ mod header;
 pub mod links;
 mod list;
 mod plain_text;
+pub mod providers;
 pub mod sns;
 #[cfg(test)]
 mod tests;

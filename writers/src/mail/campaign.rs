@@ -12,8 +12,8 @@ use bus_schema::{
     Micros,
     mail::campaign::{
         AudienceFrozen, AudienceSet, CampaignCancelled, CampaignContent, CampaignCreated, CampaignEvent,
-        CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignScheduled, CampaignUnscheduled,
-        ContentSet, Segment, SendCounts,
+        CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignRetried, CampaignScheduled,
+        CampaignUnscheduled, ContentSet, RetriedEnd, Segment, SendCounts,
     },
 };
 pub use content::{MAX_FILTER, MAX_HTML, MAX_TEXT};
@@ -41,6 +41,17 @@ pub struct Launch {
     pub audience: Option<Audience>,
     /// Once it is finished.
     pub counts: Option<SendCounts>,
+    /// The retry it is on, or was last.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+}
+
+/// Another attempt at those who did not get it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// From 1 on.
+    pub round: u32,
+    pub ends: Vec<RetriedEnd>,
 }
 
 /// A frozen audience.
@@ -105,6 +116,10 @@ pub enum CampaignCommand {
     Finish {
         counts: SendCounts,
     },
+    /// A finished one goes out again to those with these ends.
+    Retry {
+        ends: Vec<RetriedEnd>,
+    },
 }
 
 rejections! {
@@ -117,6 +132,9 @@ rejections! {
         Launched: State, "campaign_launched", "", "the campaign is on its way and cannot be changed; it can be paused, resumed and cancelled";
         NotLaunched: State, "campaign_not_launched", "", "the campaign is not on its way, so it cannot be paused or resumed";
         Finished: State, "campaign_finished", "", "the campaign was sent to everybody it was for";
+        NotFinished: State, "campaign_not_finished", "", "the campaign is not finished; those it did not reach can be tried again when it is";
+        Unsettled: State, "unknown_unsettled", "", "the campaign ended less than 15 minutes ago: mails that were taken may still prove it by themselves; wait, or send at_once";
+        NoEnds: Invalid, "ends_missing", "/ends", "name one or more of deferred, rejected and unknown";
         NotDue: State, "campaign_not_due", "", "the campaign is not scheduled, or its time has not come yet";
         NotFrozen: State, "audience_not_frozen", "", "the campaign's audience is not complete yet";
         WrongCounts: Invalid, "wrong_counts", "/counts", "the counts do not add up to the campaign's recipients";
@@ -223,6 +241,19 @@ impl Campaign {
         Ok(Decision::event(CampaignFinished { counts }))
     }
 
+    fn retry(&self, ends: &[RetriedEnd]) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+        if ends.is_empty() {
+            return Err(CampaignRejection::NoEnds);
+        }
+        let launch = self.launch.as_ref().filter(|_| self.status == CampaignStatus::Finished);
+        let launch = launch.ok_or(CampaignRejection::NotFinished)?;
+        let round = launch.retry.as_ref().map_or(1, |retry| retry.round.saturating_add(1));
+        let mut ends = ends.to_vec();
+        ends.sort_unstable();
+        ends.dedup();
+        Ok(Decision::event(CampaignRetried { round, ends }))
+    }
+
     fn schedule(&self, at: Micros, zone: &str, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
         let time_zone = content::valid_zone(zone)?;
         if matches!(&self.status, CampaignStatus::Scheduled { at: set, time_zone: named } if *set == at && named == time_zone)
@@ -305,6 +336,7 @@ impl Decider for Campaign {
                 _ => Err(R::NotLaunched),
             },
             CampaignCommand::Finish { counts } => self.finish(*counts),
+            CampaignCommand::Retry { ends } => self.retry(ends),
         }
     }
 
@@ -323,7 +355,7 @@ impl Decider for Campaign {
             CampaignEvent::Unscheduled(_) => self.status = CampaignStatus::Draft,
             CampaignEvent::Cancelled(_) => self.status = CampaignStatus::Cancelled,
             CampaignEvent::Launched(launched) => {
-                self.launch = Some(Launch { at: launched.at, audience: None, counts: None });
+                self.launch = Some(Launch { at: launched.at, audience: None, counts: None, retry: None });
                 self.status = CampaignStatus::Sending;
             }
             CampaignEvent::AudienceFrozen(frozen) => {
@@ -339,6 +371,13 @@ impl Decider for Campaign {
                     launch.counts = Some(finished.counts);
                 }
                 self.status = CampaignStatus::Finished;
+            }
+            CampaignEvent::Retried(retried) => {
+                if let Some(launch) = &mut self.launch {
+                    let CampaignRetried { round, ends } = retried.clone();
+                    launch.retry = Some(Retry { round, ends });
+                }
+                self.status = CampaignStatus::Sending;
             }
         }
     }

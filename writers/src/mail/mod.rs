@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod chunk;
 pub mod feedback;
+pub mod recipients;
 pub mod response;
 pub mod suppression;
 pub mod tracking;

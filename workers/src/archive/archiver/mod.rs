@@ -119,6 +119,12 @@ impl Archiver {
 async fn run(options: ArchiverOptions, place: Place, progress: watch::Sender<Progress>, stop: Stop) {
     let cuts = CutFile::new(&options.folder, options.store.provider(), place.stream());
     let ledger = Ledger::new(options.store.clone(), options.key.clone(), place);
+    // Known without the provider: a cut is made only after the one before it has arrived.
+    if let Ok(Some(cut)) = cuts.load(&ledger.key).await
+        && cut.entry.epoch == options.epoch
+    {
+        progress.send_modify(|progress| progress.knows(cut.entry.first - 1, cut.entry.idx - 1));
+    }
     let (mut pauses, mut waiting) = (Pauses::default(), stop.clone());
     let resumed = loop {
         match resume(&ledger, options.epoch, &cuts, &options.bus, options.family).await {
@@ -194,6 +200,8 @@ fn say_end(ledger: &Ledger, progress: &Reporter, end: &End) {
             tracing::error!(provider, stream, %halt, "an archiver halts: this log is not protected there any more");
             let cause = halt.to_string();
             progress.send_modify(|progress| {
+                progress.gaps += u64::from(matches!(halt, Halt::Gap { .. }));
+                progress.damages += u64::from(matches!(halt, Halt::Damaged(_) | Halt::LostEntries { .. }));
                 progress.error = Some(cause.clone());
                 progress.state = State::Halted(cause);
             });

@@ -1,28 +1,23 @@
-//! The way out: the provider campaigns are handed to, and what their mails say of the sender.
+//! The way out: the providers campaigns are handed to, and what their mails say of the sender.
 
-use crate::{
-    mail::{Composer, Domain, Limits, dkim},
-    smtp::{Pool, SmtpOptions},
-};
+use crate::mail::{Composer, Domain, Limits, dkim, providers::Providers};
 use std::sync::Arc;
 
 /// Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Outlet {
-    pub(super) pool: Pool,
+    pub(super) providers: Providers,
     pub(super) composer: Composer,
     /// Senders are at it or below it.
     pub(super) from: Domain,
     pub(super) public: Arc<str>,
-    pub(super) connections: usize,
 }
 
 impl Outlet {
-    /// `connections` to the provider at most. Senders' addresses are in `from`, bounces come back to `bounce`, and receivers
-    /// reach this platform at `public` (an HTTPS address, as they type it).
+    /// Senders' addresses are in `from`, bounces come back to `bounce`, and receivers reach this platform at `public` (an
+    /// HTTPS address, as they type it).
     pub fn try_new(
-        options: SmtpOptions,
-        connections: usize,
+        providers: Providers,
         from: Domain,
         bounce: Domain,
         signer: Option<Arc<dkim::Signer>>,
@@ -34,12 +29,12 @@ impl Outlet {
         if host.is_empty() || host.starts_with('/') || public.len() > 300 || !public.bytes().all(plain) {
             return Err(OutletError::Public);
         }
-        if !(1..=1_000).contains(&connections) {
-            return Err(OutletError::Connections);
-        }
-        let pool = Pool::new(options, connections);
         let composer = Composer::new(bounce, Limits::default(), signer);
-        Ok(Self { pool, composer, from, public: public.into(), connections })
+        Ok(Self { providers, composer, from, public: public.into() })
+    }
+
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// Whether a sender's domain is this outlet's, or below it.
@@ -59,22 +54,25 @@ impl Outlet {
 pub enum OutletError {
     #[error("receivers need an address to unsubscribe at: give --public-url, as https://news.example.com")]
     Public,
-    #[error("connections to the mail provider are 1 to 1,000")]
-    Connections,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::{Roots, Security};
+    use crate::{
+        mail::providers::ProviderOptions,
+        smtp::{Roots, Security, SmtpOptions},
+    };
 
     #[test]
     fn an_outlet_has_a_public_address_and_a_domain() {
         let domain = Domain::try_new("shop.example").unwrap();
         let outlet = |public: &str| {
             let (security, roots) = (Security::PlainForLoopbackOnly, Roots::none().unwrap());
-            let options = SmtpOptions::new("127.0.0.1", 25, security, domain.clone(), roots);
-            Outlet::try_new(options, 2, domain.clone(), domain.clone(), None, public)
+            let smtp = SmtpOptions::new("127.0.0.1", 25, security, domain.clone(), roots);
+            let provider = ProviderOptions { name: "main".into(), smtp, connections: 2, per_second: None };
+            let providers = Providers::try_new(vec![provider], Vec::new()).unwrap();
+            Outlet::try_new(providers, domain.clone(), domain.clone(), None, public)
         };
         let good = outlet("https://news.shop.example/").unwrap();
         assert_eq!(good.unsubscribe("abc"), "https://news.shop.example/v1/unsubscribe/abc");

@@ -3,7 +3,7 @@
 //! Of a window of its own a worker has the journal: what was answered is recorded, what was being handed over is unknown, and
 //! the rest stays to be sent. Of another worker's window nothing is known, so all of it is unknown.
 
-use super::{CampaignParts, JobError, Rest, journal, meta, rejected, window::LEASE};
+use super::{CampaignParts, JobError, Rest, journal, meta, rejected};
 use bus_schema::{CommandId, TenantId, mail::chunk::chunk_id};
 use std::time::Duration;
 use uuid::Uuid;
@@ -45,7 +45,8 @@ pub(super) async fn claim(
     campaign: Uuid,
     chunk: Uuid,
 ) -> Result<Option<(Chunk, u32)>, JobError> {
-    let claim = ChunkCommand::Claim { worker: parts.journal.worker().to_owned(), lease_seconds: LEASE };
+    let lease_seconds = parts.pace.lease_seconds;
+    let claim = ChunkCommand::Claim { worker: parts.journal.worker().to_owned(), lease_seconds };
     let meta = meta(campaign, CommandId::random());
     match parts.writer.execute::<Chunk>(tenant, chunk, &meta, &claim).await {
         Ok(receipt) => {

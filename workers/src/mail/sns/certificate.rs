@@ -30,8 +30,11 @@ const FRESH: i64 = 86_400_000_000;
 #[derive(Clone)]
 pub struct Certificates {
     fetcher: Fetcher,
-    kept: Arc<Mutex<HashMap<String, (Micros, Arc<Checked>)>>>,
+    kept: Arc<Mutex<Kept>>,
 }
+
+/// By address, with the time each was checked.
+type Kept = HashMap<String, (Micros, Arc<Checked>)>;
 
 /// The public key of a certificate that was checked.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Certificates {
         Ok(checked)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Micros, Arc<Checked>)>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -248,3 +248,24 @@ async fn content_and_schedule_meet_in_the_log_in_one_order() {
         Err(error) => panic!("{error}"),
     }
 }
+
+#[test]
+fn a_finished_campaign_goes_out_again_to_those_it_did_not_reach() {
+    use bus_schema::mail::campaign::{CampaignRetried, RetriedEnd};
+    let retry = |ends: &[RetriedEnd]| CampaignCommand::Retry { ends: ends.to_vec() };
+    let retried = |round, ends: &[RetriedEnd]| CampaignRetried { round, ends: ends.to_vec() };
+    let finished = || with(frozen(), CampaignFinished { counts: counts(2) });
+    let (deferred, rejected) = (RetriedEnd::Deferred, RetriedEnd::Rejected);
+    given::<Campaign>(finished()).when(retry(&[rejected, deferred, rejected])).then([retried(
+        1,
+        &[deferred, rejected],
+    )
+    .into()]);
+    given::<Campaign>(finished()).when(retry(&[])).then_rejected(CampaignRejection::NoEnds);
+    given::<Campaign>(frozen()).when(retry(&[deferred])).then_rejected(CampaignRejection::NotFinished);
+    let under_way = || with(finished(), retried(1, &[deferred]));
+    given::<Campaign>(under_way()).when(retry(&[deferred])).then_rejected(CampaignRejection::NotFinished);
+    given::<Campaign>(under_way()).when(CampaignCommand::Cancel).then([CampaignCancelled {}.into()]);
+    let again = with(under_way(), CampaignFinished { counts: counts(2) });
+    given::<Campaign>(again).when(retry(&[rejected])).then([retried(2, &[rejected]).into()]);
+}
