@@ -12,7 +12,12 @@ use bus_schema::{
     CommandId, TenantId,
     bus::Bus,
     crm::contact::ContactDetails,
-    mail::{feedback::BounceKind, response::MailRef, suppression::SuppressionReason},
+    mail::{
+        chunk::{Fate, Proof},
+        feedback::BounceKind,
+        response::MailRef,
+        suppression::SuppressionReason,
+    },
 };
 use uuid::Uuid;
 use writers::{
@@ -20,6 +25,7 @@ use writers::{
     crm::contact::Contact,
     mail::{
         feedback::{Tell, Told, tell},
+        recipients::{Evidence, reconcile},
         suppression::{self, Suppress},
     },
 };
@@ -73,6 +79,8 @@ impl Feedback {
                 continue;
             }
             let news = self.note(&mail.tenant, mail.mail, what, via).await?;
+            let proof = if via == "arf" { Proof::Complaint } else { Proof::Bounce };
+            self.settle(&mail, proof).await?;
             return Ok(Noted::Recorded { mail, said, news });
         }
         Ok(Noted::Unmatched)
@@ -109,6 +117,17 @@ impl Feedback {
             Ok(()) | Err(WriteError::Rejected(_)) => Ok(news),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whatever comes back proves that a mail was taken of which nobody could tell.
+    pub async fn settle(&self, mail: &MailAddressed, proof: Proof) -> Result<(), FeedbackError> {
+        if mail.fate != Some(Fate::Unknown) {
+            return Ok(());
+        }
+        let MailRef { campaign, contact, .. } = mail.mail;
+        let evidence = vec![Evidence { contact, accepted: true, proof, provider_id: None }];
+        reconcile(&self.writer, &mail.tenant, campaign, &meta(campaign), evidence).await?;
+        Ok(())
     }
 
     /// The receiver as known now; `None` when they are gone or erased, and then nobody writes to them.

@@ -12,7 +12,7 @@ mod fetch;
 mod ses;
 
 use super::feedback::{Feedback, FeedbackError};
-use bus_schema::{Micros, TenantId, time::Clock};
+use bus_schema::{Micros, TenantId, mail::chunk::Proof, time::Clock};
 pub use certificate::{CertificateRefused, Certificates};
 pub use envelope::{Envelope, EnvelopeRefused, Kind, Region};
 pub use fetch::{FetchError, Fetcher};
@@ -118,6 +118,7 @@ impl Sns {
             let found = self.0.feedback.matcher().find(verp).await.map_err(FeedbackError::from)?;
             let Some(found) = found.filter(|found| found.tenant == *tenant) else { continue };
             let news = self.0.feedback.note(tenant, found.mail, event.told.clone(), "sns").await?;
+            self.0.feedback.settle(&found, Proof::ProviderEvent).await?;
             return Ok(if news { SnsNoted::Recorded } else { SnsNoted::Known });
         }
         Ok(SnsNoted::Nothing)
