@@ -4,7 +4,8 @@ use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     mail::{
-        inbound::MailDesk,
+        desk::MailDesk,
+        inbound::FeedbackDesk,
         providers::{self, ProviderDesk},
         responses::Responses,
     },
@@ -38,6 +39,7 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    pub mail: Arc<dyn MailDesk>,
     /// Where the log is copied to.
     pub protection: Arc<dyn ProtectionDesk>,
     pub mail_providers: Arc<dyn ProviderDesk>,
@@ -45,7 +47,7 @@ pub struct Parts {
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
-    pub mail_desk: Arc<dyn MailDesk>,
+    pub feedback_desk: Arc<dyn FeedbackDesk>,
 }
 
 /// What an installation may set.

@@ -108,8 +108,10 @@ catalog! {
     Feedback = "mail" / "feedback" => crate::mail::feedback::FeedbackEvent;
     Response = "mail" / "response" => crate::mail::response::ResponseEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
+    TestSend = "mail" / "test_send" => crate::mail::test_send::TestSendEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
+    Segment = "crm" / "segment" => crate::crm::segment::SegmentEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
     Account = "identity" / "account" => crate::identity::account::AccountEvent;
     Session = "identity" / "session" => crate::identity::session::SessionEvent;

@@ -1,97 +1,112 @@
-//! The API's port to the reader of what comes back about mails.
+//! The API's port to whoever makes mails, over this installation's provider.
 
 use api::{
-    http::{codes::ProblemCode, problem::Problem},
-    mail::{
-        inbound::{InboundNoted, MailDesk},
-        sns::SnsAnswer,
+    http::{
+        codes::ProblemCode,
+        problem::{FieldError, Problem},
     },
+    mail::desk::{MailDesk, MailDraft, MailHeader, MailPreview, MailWarning},
 };
-use bus_schema::{TenantId, time::Clock};
-use bytes::Bytes;
+use bus_schema::mail::{
+    campaign::{CampaignContent, ConsentPurpose},
+    test_send::TestOutcome,
+};
 use futures::future::BoxFuture;
-use std::sync::OnceLock;
-use workers::mail::{
-    feedback::{Feedback, Noted, report::Said},
-    sns::{Certificates, FetchError, Fetcher, Sns, SnsNoted, SnsOptions},
+use std::io;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+use workers::mail::campaign::{
+    Imprint, NO_OUTLET, Outlet,
+    check::{self, TemplateFault},
+    preview::{self, Draft, TestFault},
 };
 
-/// Seconds after which a message that could not be recorded may be handed in again.
-const RETRY: u64 = 5;
+/// Mails made at once for authors; each takes a thread and perhaps seconds of it.
+const AT_ONCE: usize = 4;
 
-pub struct Desk {
-    feedback: Feedback,
-    sns: OnceLock<Sns>,
+pub struct PreparedMail {
+    outlet: Option<Outlet>,
+    making: Semaphore,
 }
 
-impl Desk {
-    pub fn new(feedback: Feedback) -> Self {
-        Self { feedback, sns: OnceLock::new() }
+impl PreparedMail {
+    pub fn new(outlet: Option<Outlet>) -> Self {
+        Self { outlet, making: Semaphore::new(AT_ONCE) }
     }
 
-    pub fn feedback(&self) -> &Feedback {
-        &self.feedback
-    }
-
-    /// From now on messages of SNS are taken. Once; later calls change nothing.
-    pub fn hear_sns(&self, options: SnsOptions) -> Result<(), FetchError> {
-        let certificates = Certificates::new(Fetcher::system()?);
-        _ = self.sns.set(Sns::new(options, certificates, self.feedback.clone(), Clock::System));
-        Ok(())
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        self.making.acquire().await.map_err(|error| Problem::fault(&error))
     }
 }
 
-impl MailDesk for Desk {
-    fn inbound<'a>(&'a self, tenant: &'a TenantId, message: Bytes) -> BoxFuture<'a, Result<InboundNoted, Problem>> {
+impl MailDesk for PreparedMail {
+    fn check(
+        &self,
+        content: CampaignContent,
+        purpose: Option<ConsentPurpose>,
+    ) -> BoxFuture<'_, Result<Vec<FieldError>, Problem>> {
         Box::pin(async move {
-            let noted = self.feedback.message(&message, None, Some(tenant)).await;
-            Ok(shown(noted.map_err(|error| Problem::unavailable(&error, RETRY))?))
+            let _turn = self.turn().await?;
+            let faults = check::faults(content, purpose).await.map_err(failed)?;
+            Ok(faults.iter().map(error_of).collect())
         })
     }
 
-    fn sns<'a>(&'a self, tenant: &'a TenantId, raw: bool, body: Bytes) -> BoxFuture<'a, Result<SnsAnswer, Problem>> {
+    fn preview(&self, draft: MailDraft) -> BoxFuture<'_, Result<MailPreview, Problem>> {
         Box::pin(async move {
-            let Some(sns) = self.sns.get() else {
-                let why = "no topic of SNS may speak here; name them with --sns-topic TENANT=ARN";
-                return Err(Problem::new(ProblemCode::Forbidden, why));
-            };
-            let noted = sns.receive(tenant, raw, &body).await.map_err(|refused| {
-                tracing::warn!(%tenant, %refused, "a message of SNS is not taken");
-                match refused.passes() {
-                    true => Problem::unavailable(&refused, RETRY),
-                    false => Problem::new(ProblemCode::Forbidden, refused.to_string()),
-                }
-            })?;
-            let outcome = match noted {
-                SnsNoted::Confirmed => "confirmed",
-                SnsNoted::Recorded => "recorded",
-                SnsNoted::Known => "known",
-                SnsNoted::Nothing => "nothing",
-            };
-            Ok(SnsAnswer { outcome })
+            let _turn = self.turn().await?;
+            let seen = preview::preview(draft_of(draft), self.outlet.clone()).await.map_err(failed)?;
+            let seen = seen.map_err(|fault| Problem::validation(vec![placed(&fault)]))?;
+            Ok(MailPreview {
+                subject: seen.subject,
+                preheader: seen.preheader,
+                html: seen.html,
+                text: seen.text,
+                headers: seen.headers.into_iter().map(|(name, value)| MailHeader { name, value }).collect(),
+                size: seen.size,
+                warnings: seen
+                    .cautions
+                    .into_iter()
+                    .map(|caution| MailWarning { code: caution.code, message: caution.message })
+                    .collect(),
+            })
+        })
+    }
+
+    fn test(&self, draft: MailDraft, test: Uuid, to: Vec<String>) -> BoxFuture<'_, Result<Vec<TestOutcome>, Problem>> {
+        Box::pin(async move {
+            let unfit = |why: String| Problem::new(ProblemCode::Rejected, why);
+            let outlet = self.outlet.clone().ok_or_else(|| unfit(NO_OUTLET.to_owned()))?;
+            match preview::send_test(draft_of(draft), outlet, test, to).await.map_err(failed)? {
+                Ok(outcomes) => Ok(outcomes),
+                Err(TestFault::Unfit(why)) => Err(unfit(why)),
+                Err(TestFault::Words(fault)) => Err(Problem::validation(vec![placed(&fault)])),
+            }
         })
     }
 }
 
-fn shown(noted: Noted) -> InboundNoted {
-    let (mail, said, news) = match noted {
-        Noted::NoReport => return InboundNoted::nothing("no_report"),
-        Noted::Unmatched => return InboundNoted::nothing("unmatched"),
-        Noted::Recorded { mail, said, news } => (mail.mail, said, news),
+fn draft_of(draft: MailDraft) -> Draft {
+    let MailDraft { tenant, key, campaign, purpose, content, receiver, sender, postal_address, at } = draft;
+    let imprint = Imprint { name: sender, postal_address };
+    Draft { tenant, key, campaign, purpose, content, imprint, receiver, at }
+}
+
+fn failed(error: io::Error) -> Problem {
+    Problem::unavailable(&error, 2)
+}
+
+/// Of a content that is being set.
+fn error_of(fault: &TemplateFault) -> FieldError {
+    let place = match fault.column {
+        Some(column) => format!("line {}, column {column}", fault.line),
+        None => format!("line {}", fault.line),
     };
-    let (word, kind, status) = match said {
-        Said::Bounced { kind, status } => ("bounced", Some(kind.as_str()), status),
-        Said::Delivered => ("delivered", None, None),
-        Said::Complained { .. } => ("complained", None, None),
-        Said::NotSpam => ("not_spam", None, None),
-        Said::Nothing => return InboundNoted::nothing("no_report"),
-    };
-    InboundNoted {
-        outcome: if news { "recorded" } else { "known" },
-        said: Some(word),
-        kind,
-        status,
-        campaign: Some(mail.campaign),
-        contact: Some(mail.contact),
-    }
+    FieldError::new(format!("/{}", fault.part), fault.code, format!("{place}: {}", fault.message))
+}
+
+/// Of a campaign that has it.
+fn placed(fault: &TemplateFault) -> FieldError {
+    let error = error_of(fault);
+    FieldError { pointer: format!("/content{}", error.pointer), ..error }
 }

@@ -6,10 +6,11 @@ use crate::{
     },
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
+    feedback_desk,
     import_desk::Desk,
     local_s3::{LocalServer, LocalServerError},
     mail::{MailArgsError, ProviderBoard},
-    mail_desk,
+    mail_desk::PreparedMail,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
 };
@@ -66,7 +67,7 @@ pub struct Platform {
     pub app: App,
     nats: NatsServer,
     workers: Vec<Worker>,
-    mail_desk: Arc<mail_desk::Desk>,
+    feedback_desk: Arc<feedback_desk::Desk>,
     protection: Protection,
     local_providers: Vec<LocalServer>,
     data: DataDir,
@@ -116,6 +117,7 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
         let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
         let board = Board::start(bus.clone());
@@ -123,7 +125,7 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
-        let mail_desk = Arc::new(mail_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
+        let feedback_desk = Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
         let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
         let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
@@ -162,16 +164,17 @@ impl Platform {
             sign_in,
             registry,
             imports,
+            mail: mail_desk,
             protection: protection.desk(),
             mail_providers,
             workforce,
             board,
             mail_obstacle,
-            mail_desk: mail_desk.clone(),
+            feedback_desk: feedback_desk.clone(),
         });
         let (desk, region) = (app.protection.clone(), app.cell.to_string());
         app.registry.add_source(move |out| desk.status().render(&region, out));
-        Ok(Self { app, nats, workers, mail_desk, protection, local_providers, data })
+        Ok(Self { app, nats, workers, feedback_desk, protection, local_providers, data })
     }
 
     /// Takes the mail that bounces at an address.
@@ -179,13 +182,13 @@ impl Platform {
         let options = ListenerOptions::new(host_name);
         let opened = BounceListener::open(address, options).await;
         let listener = opened.map_err(|source| StartError::Bounces { address, source })?;
-        self.workers.push(listener.start(self.mail_desk.feedback().clone()));
+        self.workers.push(listener.start(self.feedback_desk.feedback().clone()));
         Ok(())
     }
 
     /// Takes messages of SNS from these topics.
     pub fn hear_sns(&self, options: SnsOptions) -> Result<(), StartError> {
-        Ok(self.mail_desk.hear_sns(options)?)
+        Ok(self.feedback_desk.hear_sns(options)?)
     }
 
     pub fn data(&self) -> &DataDir {

@@ -30,6 +30,7 @@ record_views![
     cms::pages::Pages,
     crm::contacts::Contacts,
     crm::imports::Imports,
+    crm::segments::Segments,
     identity::accounts::Accounts,
     identity::api_keys::ApiKeys,
     learning::courses::Courses,

@@ -2,6 +2,7 @@
 //! its own.
 
 mod archives;
+mod authoring;
 mod bounces;
 mod campaigns;
 mod conditions;
@@ -16,10 +17,12 @@ mod isolation;
 mod orders;
 mod pages;
 mod paging;
+mod preferences;
 mod refusals;
 mod repetition;
 mod replays;
 mod retries;
+mod segments;
 mod sending;
 mod slow_clients;
 mod starts;

@@ -111,6 +111,11 @@ pub mod field {
         UNKNOWN_FIELD = "unknown_field", "The field does not exist here; check its spelling.";
         DUPLICATE_FIELD = "duplicate_field", "The field stands twice in the same object.";
         WRONG_TYPE = "wrong_type", "The value has another JSON type than the field.";
+        TEMPLATE_SYNTAX = "template_syntax", "The template is not understood; the message names line and column.";
+        UNKNOWN_MERGE_FIELD = "unknown_merge_field", "The template asks for a field that does not exist.";
+        MISSING_FALLBACK = "missing_fallback", "Not every receiver has this field; say what stands there then.";
+        MISSING_FIELD = "missing_field", "This receiver lacks a field that is used without a fallback.";
+        TEMPLATE_FAULT = "template_fault", "The template cannot be carried out: an unknown filter, or it does not end.";
         INVALID_VALUE = "invalid_value", "The type is right but the value is not acceptable.";
         UNKNOWN_VARIANT = "unknown_variant", "The value is not one of the listed words.";
         TOO_DEEP = "too_deep", "The value is nested more deeply than allowed.";

@@ -29,7 +29,7 @@ const MESSAGE_LIMIT: usize = 1 << 20;
 const MESSAGE: &str = "message/rfc822";
 
 /// The port to whoever reads what comes back.
-pub trait MailDesk: Send + Sync + 'static {
+pub trait FeedbackDesk: Send + Sync + 'static {
     /// Reads a message and records what it says of a mail of this tenant.
     fn inbound<'a>(&'a self, tenant: &'a TenantId, message: Bytes) -> BoxFuture<'a, Result<InboundNoted, Problem>>;
 
@@ -91,6 +91,6 @@ impl<S: Send + Sync> FromRequest<S> for RawMessage {
     (status = 415, body = ProblemDocument)))]
 async fn inbound(State(app): State<App>, caller: Caller, message: RawMessage) -> Result<Response, Problem> {
     caller.allow(WRITE)?;
-    let noted = app.mail_desk.inbound(&caller.tenant, message.0).await?;
+    let noted = app.feedback_desk.inbound(&caller.tenant, message.0).await?;
     Ok((StatusCode::OK, Json(noted)).into_response())
 }

@@ -66,5 +66,5 @@ async fn notify(
     posted: Posted,
 ) -> Result<Json<SnsAnswer>, Problem> {
     let tenant = TenantId::try_new(&tenant).map_err(|_| Problem::not_found("tenant"))?;
-    Ok(Json(app.mail_desk.sns(&tenant, posted.raw, posted.body).await?))
+    Ok(Json(app.feedback_desk.sns(&tenant, posted.raw, posted.body).await?))
 }

@@ -5,3 +5,4 @@ pub mod chunk;
 pub mod feedback;
 pub mod response;
 pub mod suppression;
+pub mod test_send;

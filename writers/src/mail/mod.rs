@@ -6,5 +6,6 @@ pub mod feedback;
 pub mod recipients;
 pub mod response;
 pub mod suppression;
+pub mod test_send;
 pub mod tracking;
 pub mod unsubscribe;

@@ -13,12 +13,16 @@
 
 mod audience;
 mod book;
+pub mod caution;
+pub mod check;
 mod fate;
+mod footer;
 pub mod journal;
 mod launcher;
 pub mod merge;
 mod outlet;
 mod prepare;
+pub mod preview;
 mod recovery;
 mod rejected;
 mod sender;
@@ -27,6 +31,7 @@ mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};
+pub use prepare::Imprint;
 
 use crate::{
     log_reader::{Batch, LogReader},

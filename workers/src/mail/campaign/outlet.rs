@@ -47,6 +47,11 @@ impl Outlet {
     pub(super) fn unsubscribe(&self, token: &str) -> String {
         format!("{}/v1/unsubscribe/{token}", self.public)
     }
+
+    /// Where a receiver chooses what to get.
+    pub(super) fn preferences(&self, token: &str) -> String {
+        format!("{}/v1/preferences/{token}", self.public)
+    }
 }
 
 /// What does not make an outlet.
