@@ -193,7 +193,8 @@ impl Prepared {
         let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
         let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
         (merged.html, merged.text) = (parts.html, parts.text);
-        self.letter(&merged, "", &token, &to, &leaver, at)
+        let verp = Verp::of(&token, shared.campaign, seat);
+        self.letter(&merged, "", (&token, verp), &to, &leaver, at)
     }
 
     /// The words for a receiver, whose links have this in them.
@@ -215,7 +216,7 @@ impl Prepared {
     /// A mail with one receiver's words to somebody else. To be called on a deep stack.
     pub(super) fn sample(&self, sample: &Sample<'_>) -> Result<Composed, SampleError> {
         let merged = self.merge(sample.details, NOBODY)?;
-        let made = self.letter(&merged, sample.mark, &sample.token, &sample.to, NOBODY, sample.at);
+        let made = self.letter(&merged, sample.mark, (&sample.token, None), &sample.to, NOBODY, sample.at);
         made.map_err(SampleError::Mail)
     }
 
@@ -223,7 +224,7 @@ impl Prepared {
         &self,
         merged: &Merged,
         mark: &str,
-        token: &Token,
+        (token, verp): (&Token, Option<Verp>),
         to: &Mailbox,
         leaver: &str,
         at: Micros,
@@ -241,7 +242,6 @@ impl Prepared {
             Some(unsubscribe) => Purpose::Marketing { unsubscribe, list: &shared.list },
             None => Purpose::Transactional,
         };
-        let verp = Verp::of(&token, shared.campaign, seat);
         let named = verp.map(|verp| Ok((HeaderName::try_new(MAIL_HEADER)?, HeaderText::try_new(&verp.to_string())?)));
         let headers: Vec<_> =
             named.into_iter().collect::<Result<_, HeaderError>>().map_err(|error| error.to_string())?;
