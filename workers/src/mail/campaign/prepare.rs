@@ -112,7 +112,6 @@ pub(super) fn content_hash(content: &CampaignContent) -> Result<String, codec::E
 
 impl Prepared {
     /// To be called on a deep stack.
-    #[expect(clippy::too_many_arguments, reason = "what a campaign is made of, used in one place")]
     pub(super) fn try_new(
         outlet: &Outlet,
         tenant: &TenantId,
