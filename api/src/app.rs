@@ -5,6 +5,7 @@ use crate::{
     http::{idempotency::Running, metrics::Registry},
     mail::{
         desk::MailDesk,
+        inbound::FeedbackDesk,
         message_desk::MessageDesk,
         providers::{self, ProviderDesk},
         responses::Responses,
@@ -49,6 +50,7 @@ pub struct Parts {
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
+    pub feedback_desk: Arc<dyn FeedbackDesk>,
 }
 
 /// What an installation may set.

@@ -105,6 +105,7 @@ catalog! {
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
+    Feedback = "mail" / "feedback" => crate::mail::feedback::FeedbackEvent;
     Message = "mail" / "message" => crate::mail::message::MessageEvent;
     MailSettings = "mail" / "settings" => crate::mail::settings::MailSettingsEvent;
     Response = "mail" / "response" => crate::mail::response::ResponseEvent;

@@ -5,6 +5,7 @@ mod cli;
 mod data_dir;
 mod disk;
 mod doctor;
+mod feedback_desk;
 mod import_desk;
 mod local_s3;
 mod mail;

@@ -6,6 +6,7 @@ use crate::{
     },
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
+    feedback_desk,
     import_desk::Desk,
     local_s3::{LocalServer, LocalServerError},
     mail::{MailArgsError, ProviderBoard},
@@ -32,7 +33,7 @@ use projectors::{
     search::SearchError,
     search_lane::Search,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use workers::{
     Worker,
     blob::BlobStore,
@@ -42,10 +43,12 @@ use workers::{
     },
     mail::{
         campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
+        feedback::{BounceListener, Feedback, ListenerOptions},
         message::{
             self, MessageParts,
             reasons::{self, ReasonParts},
         },
+        sns::{FetchError, SnsOptions},
     },
     runtime::{Roster, RuntimeParts, timers},
     shop::fulfilment,
@@ -69,6 +72,7 @@ pub struct Platform {
     pub app: App,
     nats: NatsServer,
     workers: Vec<Worker>,
+    feedback_desk: Arc<feedback_desk::Desk>,
     protection: Protection,
     local_providers: Vec<LocalServer>,
     data: DataDir,
@@ -128,6 +132,7 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
+        let feedback_desk = Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
         let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
         let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
@@ -185,10 +190,25 @@ impl Platform {
             workforce,
             board,
             mail_obstacle,
+            feedback_desk: feedback_desk.clone(),
         });
         let (desk, region) = (app.protection.clone(), app.cell.to_string());
         app.registry.add_source(move |out| desk.status().render(&region, out));
-        Ok(Self { app, nats, workers, protection, local_providers, data })
+        Ok(Self { app, nats, workers, feedback_desk, protection, local_providers, data })
+    }
+
+    /// Takes the mail that bounces at an address.
+    pub async fn take_bounces(&mut self, address: SocketAddr, host_name: &str) -> Result<(), StartError> {
+        let options = ListenerOptions::new(host_name);
+        let opened = BounceListener::open(address, options).await;
+        let listener = opened.map_err(|source| StartError::Bounces { address, source })?;
+        self.workers.push(listener.start(self.feedback_desk.feedback().clone()));
+        Ok(())
+    }
+
+    /// Takes messages of SNS from these topics.
+    pub fn hear_sns(&self, options: SnsOptions) -> Result<(), StartError> {
+        Ok(self.feedback_desk.hear_sns(options)?)
     }
 
     pub fn data(&self) -> &DataDir {
@@ -267,6 +287,8 @@ pub enum StartError {
     #[error(transparent)]
     Mail(#[from] MailArgsError),
     #[error(transparent)]
+    Sns(#[from] FetchError),
+    #[error(transparent)]
     ArchiveArgs(#[from] ArchiveArgsError),
     #[error(transparent)]
     Archive(#[from] ArchiveStartError),
@@ -287,6 +309,8 @@ pub enum StartError {
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]
     Listen { address: String, source: std::io::Error },
+    #[error("bounces cannot be taken at {address}: {source}; stop what uses it or choose another with --bounce-listen")]
+    Bounces { address: SocketAddr, source: std::io::Error },
     #[error("the first tenant could not be made: {0}")]
     Setup(String),
     #[error("{path} cannot be written: {source}")]

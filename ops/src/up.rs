@@ -44,7 +44,20 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir, args.mail.outlet()?, args.mail.pace(), &args.archives).await?;
+    let mut platform = Platform::start(&args.data_dir, args.mail.outlet()?, args.mail.pace(), &args.archives).await?;
+    let bounces = match args.mail.bounce_listen {
+        Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
+        None => Ok(()),
+    };
+    let heard = match args.mail.sns() {
+        Ok(Some(options)) => platform.hear_sns(options),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = bounces.and(heard) {
+        platform.stop().await;
+        return Err(error);
+    }
     let outcome = serve(&args, &platform, listener, bound).await;
     platform.stop().await;
     outcome

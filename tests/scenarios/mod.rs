@@ -3,6 +3,7 @@
 
 mod archives;
 mod authoring;
+mod bounces;
 mod campaigns;
 mod conditions;
 mod contacts;

@@ -20,6 +20,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("EnrolmentRejection", learning::enrolment::EnrolmentRejection::SPECS),
     ("CampaignRejection", mail::campaign::CampaignRejection::SPECS),
     ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
+    ("FeedbackRejection", mail::feedback::FeedbackRejection::SPECS),
     ("MailSettingsRejection", mail::settings::MailSettingsRejection::SPECS),
     ("MessageRejection", mail::message::MessageRejection::SPECS),
     ("SuppressionRejection", mail::suppression::SuppressionRejection::SPECS),

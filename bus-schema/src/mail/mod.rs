@@ -1,8 +1,9 @@
-//! Mail: campaigns to many with the chunks in which they are sent and what receivers do with them, messages to one, and the
-//! addresses that get none.
+//! Mail: campaigns to many with the chunks in which they are sent, what receivers do with them and what comes back, messages
+//! to one, and the addresses that get none.
 
 pub mod campaign;
 pub mod chunk;
+pub mod feedback;
 pub mod message;
 pub mod response;
 pub mod settings;

@@ -15,16 +15,19 @@ pub mod campaign;
 mod class;
 mod compose;
 pub mod dkim;
+pub mod feedback;
 mod header;
 pub mod links;
 mod list;
 pub mod message;
 mod plain_text;
 pub mod providers;
+pub mod sns;
 #[cfg(test)]
 mod tests;
 mod token;
 mod utm;
+mod verp;
 
 pub use address::{AddressError, Domain, MailAddress};
 pub use class::Class;
@@ -33,3 +36,4 @@ pub use header::{HeaderError, HeaderName, HeaderText, Mailbox};
 pub use list::{FeedbackId, ListId, Unsubscribe};
 pub use plain_text::{PlainTextError, plain_text};
 pub use token::{IntentKey, Token};
+pub use verp::{MAIL_HEADER, Verp};

@@ -2,6 +2,7 @@
 
 pub mod campaign;
 pub mod chunk;
+pub mod feedback;
 pub mod message;
 pub mod recipients;
 pub mod response;

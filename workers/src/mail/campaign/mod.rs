@@ -25,6 +25,7 @@ mod outlet;
 mod prepare;
 pub mod preview;
 mod recovery;
+mod rejected;
 mod sender;
 pub(super) mod stack;
 mod tracked;

@@ -6,8 +6,8 @@ use super::{
     tracked::{Parts, Tracks},
 };
 use crate::mail::{
-    Class, Composed, Domain, FeedbackId, HeaderText, IntentKey, Letter, ListId, MailAddress, Mailbox, Purpose, Token,
-    Unsubscribe,
+    Class, Composed, Domain, FeedbackId, HeaderError, HeaderName, HeaderText, IntentKey, Letter, ListId, MAIL_HEADER,
+    MailAddress, Mailbox, Purpose, Token, Unsubscribe, Verp,
 };
 use bus_schema::{
     Micros, TenantId, codec,
@@ -192,7 +192,8 @@ impl Prepared {
         let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
         let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
         (merged.html, merged.text) = (parts.html, parts.text);
-        self.letter(&merged, "", &token, &to, &leaver, at)
+        let verp = Verp::of(&token, shared.campaign, seat);
+        self.letter(&merged, "", (&token, verp), &to, &leaver, at)
     }
 
     /// The words for a receiver, whose links have this in them.
@@ -214,7 +215,7 @@ impl Prepared {
     /// A mail with one receiver's words to somebody else. To be called on a deep stack.
     pub(super) fn sample(&self, sample: &Sample<'_>) -> Result<Composed, SampleError> {
         let merged = self.merge(sample.details, NOBODY)?;
-        let made = self.letter(&merged, sample.mark, &sample.token, &sample.to, NOBODY, sample.at);
+        let made = self.letter(&merged, sample.mark, (&sample.token, None), &sample.to, NOBODY, sample.at);
         made.map_err(SampleError::Mail)
     }
 
@@ -222,7 +223,7 @@ impl Prepared {
         &self,
         merged: &Merged,
         mark: &str,
-        token: &Token,
+        (token, verp): (&Token, Option<Verp>),
         to: &Mailbox,
         leaver: &str,
         at: Micros,
@@ -240,6 +241,9 @@ impl Prepared {
             Some(unsubscribe) => Purpose::Marketing { unsubscribe, list: &shared.list },
             None => Purpose::Transactional,
         };
+        let named = verp.map(|verp| Ok((HeaderName::try_new(MAIL_HEADER)?, HeaderText::try_new(&verp.to_string())?)));
+        let headers: Vec<_> =
+            named.into_iter().collect::<Result<_, HeaderError>>().map_err(|error| error.to_string())?;
         let letter = Letter {
             token,
             from: &shared.from,
@@ -251,10 +255,14 @@ impl Prepared {
             purpose,
             feedback: shared.feedback.as_ref(),
             automatic: false,
-            headers: &[],
+            headers: &headers,
             at,
         };
-        shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())
+        let mut composed = shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())?;
+        if let Some(verp) = verp {
+            composed.envelope.sender = Some(verp.address(shared.outlet.composer.bounce()));
+        }
+        Ok(composed)
     }
 }
 
