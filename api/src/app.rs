@@ -5,6 +5,9 @@ use crate::{
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
     mail::{
+        desk::MailDesk,
+        inbound::FeedbackDesk,
+        message_desk::MessageDesk,
         providers::{self, ProviderDesk},
         responses::Responses,
     },
@@ -39,6 +42,9 @@ pub struct Parts {
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
     pub files: Arc<dyn FileDesk>,
+    /// Makes mails to one person out of templates.
+    pub messages: Arc<dyn MessageDesk>,
+    pub mail: Arc<dyn MailDesk>,
     /// Where the log is copied to.
     pub protection: Arc<dyn ProtectionDesk>,
     pub mail_providers: Arc<dyn ProviderDesk>,
@@ -46,6 +52,7 @@ pub struct Parts {
     pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
+    pub feedback_desk: Arc<dyn FeedbackDesk>,
 }
 
 /// What an installation may set.

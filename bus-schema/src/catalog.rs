@@ -106,10 +106,15 @@ catalog! {
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
+    Feedback = "mail" / "feedback" => crate::mail::feedback::FeedbackEvent;
+    Message = "mail" / "message" => crate::mail::message::MessageEvent;
+    MailSettings = "mail" / "settings" => crate::mail::settings::MailSettingsEvent;
     Response = "mail" / "response" => crate::mail::response::ResponseEvent;
     Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
+    TestSend = "mail" / "test_send" => crate::mail::test_send::TestSendEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
+    Segment = "crm" / "segment" => crate::crm::segment::SegmentEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
     Account = "identity" / "account" => crate::identity::account::AccountEvent;
     Session = "identity" / "session" => crate::identity::session::SessionEvent;

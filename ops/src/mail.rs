@@ -4,10 +4,13 @@ mod board;
 mod providers;
 
 pub use board::ProviderBoard;
+use bus_schema::TenantId;
 use providers::{ProviderEntry, ProvidersFile};
 use serde::Deserialize;
 use std::{
+    collections::BTreeSet,
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,6 +20,7 @@ use workers::{
         campaign::{Outlet, OutletError, Pace},
         dkim::{DkimError, DkimKey, Signer},
         providers::ProvidersError,
+        sns::SnsOptions,
     },
     smtp::{Credentials, RootsError},
 };
@@ -67,9 +71,21 @@ pub struct MailArgs {
     /// The domain bounces come back to; the sender's when absent
     #[arg(long, env = "MILLRACE_MAIL_BOUNCE_DOMAIN")]
     pub mail_bounce_domain: Option<String>,
+    /// Also take the mail that bounces at this address, as the mail server of the bounce domain
+    #[arg(long, env = "MILLRACE_BOUNCE_LISTEN")]
+    pub bounce_listen: Option<SocketAddr>,
+    /// Take notifications of Amazon SES for a tenant from this topic of Amazon SNS, as TENANT=arn:aws:sns:…; may be repeated
+    #[arg(long = "sns-topic", env = "MILLRACE_SNS_TOPICS", value_delimiter = ',', value_name = "TENANT=ARN")]
+    pub sns_topics: Vec<String>,
+    /// Also believe signatures of version 1 (SHA-1), which a topic has unless its SignatureVersion is set to 2
+    #[arg(long, env = "MILLRACE_SNS_SHA1", requires = "sns_topics")]
+    pub sns_sha1: bool,
     /// Connections at once
     #[arg(long, env = "MILLRACE_MAIL_CONNECTIONS", default_value_t = 8)]
     pub mail_connections: usize,
+    /// Connections beside them for mail to one person, which waits behind no campaign
+    #[arg(long, env = "MILLRACE_MAIL_MESSAGE_CONNECTIONS", default_value_t = 2)]
+    pub mail_message_connections: usize,
     /// The private RSA key mails are signed with (DKIM, PEM); without it the provider has to sign
     #[arg(long, env = "MILLRACE_MAIL_DKIM_KEY", requires = "mail_dkim_selector")]
     pub mail_dkim_key: Option<PathBuf>,
@@ -95,6 +111,23 @@ pub enum MailSecurity {
 }
 
 impl MailArgs {
+    /// Whose topics of SNS may speak for which tenant; `None` when none is named.
+    pub fn sns(&self) -> Result<Option<SnsOptions>, MailArgsError> {
+        let topic = |text: &String| {
+            let wrong = || MailArgsError::Topic { text: text.clone() };
+            let (tenant, topic) =
+                text.split_once('=').filter(|(_, topic)| topic.starts_with("arn:")).ok_or_else(wrong)?;
+            Ok((TenantId::try_new(tenant.trim()).map_err(|_| wrong())?, topic.trim().to_owned()))
+        };
+        let topics = self.sns_topics.iter().map(topic).collect::<Result<BTreeSet<_>, MailArgsError>>()?;
+        Ok(Some(SnsOptions { topics, sha1: self.sns_sha1 }).filter(|options| !options.topics.is_empty()))
+    }
+
+    /// What the server for bounces calls itself.
+    pub fn bounce_name(&self) -> &str {
+        self.mail_bounce_domain.as_deref().or(self.mail_from_domain.as_deref()).unwrap_or("localhost")
+    }
+
     /// The way out; `None` when no provider is named.
     pub fn outlet(&self) -> Result<Option<Outlet>, MailArgsError> {
         let file = match (&self.mail_host, &self.mail_providers) {
@@ -124,7 +157,8 @@ impl MailArgs {
             (Some(_), None) => return Err(missing("--mail-dkim-selector")),
             _ => None,
         };
-        Ok(Some(Outlet::try_new(providers, from, bounce, signer, public)?))
+        let outlet = Outlet::try_new(providers, from, bounce, signer, public)?;
+        Ok(Some(outlet.reserving(self.mail_message_connections)?))
     }
 
     pub fn pace(&self) -> Pace {
@@ -165,6 +199,8 @@ pub enum MailArgsError {
     Domain { name: String, why: String },
     #[error("{path} cannot be read: {source}; check its name and who may read it")]
     File { path: String, source: io::Error },
+    #[error("{text:?} names no topic: write TENANT=arn:aws:sns:REGION:ACCOUNT:NAME")]
+    Topic { text: String },
     #[error("{path} holds no credentials: the first line is the user, the second the password")]
     Credentials { path: String },
     #[error("{path} does not describe mail providers: {source}; see the runbook sending-stopped.md for its form")]
@@ -189,6 +225,7 @@ mod tests {
             mail_security: MailSecurity::PlainLoopback,
             mail_from_domain: Some("shop.example".into()),
             mail_connections: 8,
+            mail_message_connections: 2,
             public_url: Some("https://shop.example".into()),
             ..MailArgs::default()
         }
@@ -205,6 +242,11 @@ mod tests {
         let wrong = |args: MailArgs| args.outlet().unwrap_err().to_string();
         assert!(wrong(MailArgs { mail_from_domain: Some("localhost".into()), ..args() }).contains("localhost"));
         assert!(wrong(MailArgs { public_url: Some("http://shop.example".into()), ..args() }).contains("--public-url"));
+        let topics = |text: &str| MailArgs { sns_topics: vec![text.into()], ..args() }.sns();
+        assert!(topics("demo=arn:aws:sns:eu-west-1:1:mails").unwrap().is_some());
+        for bad in ["demo", "demo=x", "De mo=arn:aws:sns:eu-west-1:1:mails", ""] {
+            assert!(topics(bad).unwrap_err().to_string().contains("TENANT=arn"), "{bad}");
+        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         assert!(wrong(MailArgs { mail_credentials: Some(path.clone()), ..args() }).contains("cannot be read"));

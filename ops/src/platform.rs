@@ -6,10 +6,13 @@ use crate::{
     },
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
+    feedback_desk,
     file_desk::{self, FileArgs},
     import_desk::Desk,
     local_s3::{LocalServer, LocalServerError},
     mail::{MailArgsError, ProviderBoard},
+    mail_desk::PreparedMail,
+    message_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     workforce::Staff,
 };
@@ -31,7 +34,7 @@ use projectors::{
     search::SearchError,
     search_lane::Search,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use workers::{
     Worker,
     blob::BlobStore,
@@ -40,7 +43,15 @@ use workers::{
         eraser,
         import_worker::{self, ImportFiles, ImportParts},
     },
-    mail::campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
+    mail::{
+        campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
+        feedback::{BounceListener, Feedback, ListenerOptions},
+        message::{
+            self, MessageParts,
+            reasons::{self, ReasonParts},
+        },
+        sns::{FetchError, SnsOptions},
+    },
     runtime::{Roster, RuntimeParts, timers},
     shop::fulfilment,
 };
@@ -63,6 +74,7 @@ pub struct Platform {
     pub app: App,
     nats: NatsServer,
     workers: Vec<Worker>,
+    feedback_desk: Arc<feedback_desk::Desk>,
     protection: Protection,
     local_providers: Vec<LocalServer>,
     data: DataDir,
@@ -115,16 +127,32 @@ impl Platform {
         let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
         let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+        let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
         let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
         let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
+        let messages = Arc::new(message_desk::Desk::new(outlet.clone()));
+        let letters = outlet.as_ref().map(Outlet::apart);
         let board = Board::start(bus.clone());
         // Who is paused must be known before anybody begins.
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
+        let feedback_desk = Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
         let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
         let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
         let workers = vec![
+            reasons::start(ReasonParts {
+                bus: bus.clone(),
+                writer: writer.clone(),
+                provider: letters.is_some(),
+                folder: data.mail(),
+            }),
+            message::start(MessageParts {
+                bus: bus.clone(),
+                writer: writer.clone(),
+                outlet: letters,
+                folder: data.mail(),
+            }),
             fulfilments,
             timers::start(bus.clone(), [(fulfilment::NAME, fulfilment_timers)].into()),
             eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
@@ -162,15 +190,32 @@ impl Platform {
             registry,
             imports,
             files: Arc::new(file_desk::Desk::new(file_blobs, limits)),
+            messages,
+            mail: mail_desk,
             protection: protection.desk(),
             mail_providers,
             workforce,
             board,
             mail_obstacle,
+            feedback_desk: feedback_desk.clone(),
         });
         let (desk, region) = (app.protection.clone(), app.cell.to_string());
         app.registry.add_source(move |out| desk.status().render(&region, out));
-        Ok(Self { app, nats, workers, protection, local_providers, data })
+        Ok(Self { app, nats, workers, feedback_desk, protection, local_providers, data })
+    }
+
+    /// Takes the mail that bounces at an address.
+    pub async fn take_bounces(&mut self, address: SocketAddr, host_name: &str) -> Result<(), StartError> {
+        let options = ListenerOptions::new(host_name);
+        let opened = BounceListener::open(address, options).await;
+        let listener = opened.map_err(|source| StartError::Bounces { address, source })?;
+        self.workers.push(listener.start(self.feedback_desk.feedback().clone()));
+        Ok(())
+    }
+
+    /// Takes messages of SNS from these topics.
+    pub fn hear_sns(&self, options: SnsOptions) -> Result<(), StartError> {
+        Ok(self.feedback_desk.hear_sns(options)?)
     }
 
     pub fn data(&self) -> &DataDir {
@@ -249,6 +294,8 @@ pub enum StartError {
     #[error(transparent)]
     Mail(#[from] MailArgsError),
     #[error(transparent)]
+    Sns(#[from] FetchError),
+    #[error(transparent)]
     ArchiveArgs(#[from] ArchiveArgsError),
     #[error(transparent)]
     Archive(#[from] ArchiveStartError),
@@ -269,6 +316,8 @@ pub enum StartError {
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]
     Listen { address: String, source: std::io::Error },
+    #[error("bounces cannot be taken at {address}: {source}; stop what uses it or choose another with --bounce-listen")]
+    Bounces { address: SocketAddr, source: std::io::Error },
     #[error("the first tenant could not be made: {0}")]
     Setup(String),
     #[error("{path} cannot be written: {source}")]

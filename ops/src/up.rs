@@ -55,7 +55,21 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         Some(inbox) => Some(inbox.outlet(bound)?),
         None => args.mail.outlet()?,
     };
-    let platform = Platform::start(&args.data_dir, outlet, args.mail.pace(), &args.archives, args.files).await?;
+    let (pace, archives) = (args.mail.pace(), &args.archives);
+    let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, args.files).await?;
+    let bounces = match args.mail.bounce_listen {
+        Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
+        None => Ok(()),
+    };
+    let heard = match args.mail.sns() {
+        Ok(Some(options)) => platform.hear_sns(options),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = bounces.and(heard) {
+        platform.stop().await;
+        return Err(error);
+    }
     let outcome = serve(&args, &platform, listener, bound, inbox.as_ref().map(Inbox::url)).await;
     platform.stop().await;
     outcome

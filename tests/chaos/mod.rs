@@ -5,6 +5,7 @@ mod campaign;
 mod dice;
 mod fulfilment;
 mod kill;
+mod messages;
 mod oracle;
 mod rebuild;
 mod shoppers;

@@ -60,7 +60,7 @@ fn received(sink: &Sink) -> BTreeMap<String, Received> {
     mailbox.numbers().expect("messages").into_iter().map(read).collect()
 }
 
-const HTML: &str = "<html><body><p>Hello {{ first_name }}</p>\
+const HTML: &str = "<html><body><p>Hello {{ first_name | default('you') }}</p>\
     <a href=\"https://shop.example/a?x=1&amp;y=%26amp%3B#frag\">One</a> <a href='https://shop.example/b'>Two</a> \
     <a href=\"https://shop.example/c\">Three</a> <a data-no-track href=\"https://plain.example/\">Plain</a> \
     <a href=\"mailto:a@shop.example\">Mail</a></body></html>";
@@ -74,6 +74,7 @@ async fn launch(client: &Client, tag: &str, purpose: &str, tracking: Value) -> U
         "tracking": tracking});
     client.put(&format!("{path}/content"), &content).send().await.expect(200);
     let at = bus_schema::time::Clock::System.now().plus_seconds(1).to_string();
+    mailing::postal_address(client).await;
     client.post(&format!("{path}/schedule"), &json!({"at": at, "time_zone": "UTC"})).send().await.expect(200);
     campaign
 }

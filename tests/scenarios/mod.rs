@@ -2,6 +2,8 @@
 //! its own.
 
 mod archives;
+mod authoring;
+mod bounces;
 mod campaigns;
 mod conditions;
 mod contacts;
@@ -14,13 +16,17 @@ mod files;
 pub(crate) mod fulfilments;
 mod inbox;
 mod isolation;
+mod letters;
+mod messages;
 mod orders;
 mod pages;
 mod paging;
+mod preferences;
 mod refusals;
 mod repetition;
 mod replays;
 mod retries;
+mod segments;
 mod sending;
 mod slow_clients;
 mod starts;

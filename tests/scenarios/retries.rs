@@ -16,7 +16,7 @@ async fn who_may_have_got_it_gets_it_once_more_when_a_person_says_so_and_then_ne
     let platform = Platform::open_with(dir.path(), &mailing::outlet(sink.address(), 4));
     let client = platform.client();
     let audience = mailing::audience(&client, "again", 40).await;
-    let campaign = mailing::launch(&client, "again", "<p>Hello {{ first_name }}</p>").await;
+    let campaign = mailing::launch(&client, "again", "<p>Hello {{ first_name | default('you') }}</p>").await;
     mailing::finished(&client, campaign, 60).await;
     let path = format!("/v1/campaigns/{campaign}");
     let states = mailing::states(&client, campaign).await;

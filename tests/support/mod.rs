@@ -4,13 +4,14 @@ mod archived;
 mod client;
 pub(crate) mod mailing;
 mod platform;
+pub(crate) mod posting;
 mod s3;
 mod sender;
 mod server;
 mod world;
 
 pub(crate) use archived::{Archived, all_archived};
-pub(crate) use client::{Answer, Client};
+pub(crate) use client::{Answer, Ask, Client};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
 pub(crate) use sender::Sender;

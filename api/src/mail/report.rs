@@ -25,6 +25,7 @@ use projectors::{
     lane::mark_cell,
     mail::{
         campaigns::Campaigns,
+        feedback::{FEEDBACK, FeedbackTotals, Returned},
         recipients::{RECIPIENTS, Recipient, RecipientCursor},
         responses::{Hits, Hour, Person, RESPONSES, Totals},
     },
@@ -53,12 +54,41 @@ pub struct CampaignReport {
     pub recipients: RecipientCounts,
     pub opens: ResponseCounts,
     pub clicks: ResponseCounts,
+    pub feedback: FeedbackReport,
     /// Receivers who left by the link of this campaign.
     pub unsubscribed: u64,
     /// The links that were followed, in the order of the mail.
     pub links: Vec<LinkReport>,
     /// Hours (UTC) in which something happened, of the first three months.
     pub hours: Vec<HourReport>,
+}
+
+/// Receivers by what came back about their mails.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FeedbackReport {
+    pub bounced: BounceCounts,
+    /// As far as servers report it.
+    pub delivered: u64,
+    /// Those who called it spam and did not take that back.
+    pub complained: u64,
+}
+
+/// Receivers by the gravest bounce of their mail; those refused while it was sent count too.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BounceCounts {
+    /// There is no such mailbox.
+    pub permanent: u64,
+    /// It is full, or its server was away for too long.
+    pub transient: u64,
+    /// That says nothing about the address.
+    pub undetermined: u64,
+}
+
+impl From<FeedbackTotals> for FeedbackReport {
+    fn from(totals: FeedbackTotals) -> Self {
+        let FeedbackTotals { permanent, transient, undetermined, delivered, complained, .. } = totals;
+        Self { bounced: BounceCounts { permanent, transient, undetermined }, delivered, complained }
+    }
 }
 
 /// Opens or clicks.
@@ -161,6 +191,7 @@ async fn report(
         recipients: counts.into(),
         opens: ResponseCounts { unique: openers, unique_machine: machine_openers, hits: opens.into() },
         clicks: ResponseCounts { unique: clickers, unique_machine: machine_clickers, hits: clicks.into() },
+        feedback: app.views.feedback_totals(&caller.tenant, id).await?.into(),
         unsubscribed: left,
         links,
         hours: hours(&app, &caller.tenant, id).await?,
@@ -170,6 +201,7 @@ async fn report(
 async fn settle(app: &App, consistency: &Consistency) -> Result<(), Problem> {
     app.settle(Campaigns::NAME, consistency).await?;
     app.settle(RECIPIENTS, consistency).await?;
+    app.settle(FEEDBACK, consistency).await?;
     let facts = mark_cell(bus_schema::subject::Family::Facts, &app.cell);
     if let Some(seq) = consistency.token.position(&facts) {
         app.views.wait(RESPONSES, seq, consistency.wait).await?;
@@ -221,8 +253,10 @@ async fn table(
             let page = app.views.recipients(&tenant, id, None, after, PAGE).await?;
             let contacts: Vec<Uuid> = page.recipients.iter().map(|recipient| recipient.contact).collect();
             let people = app.views.responses_of(&tenant, id, &contacts).await?;
+            let returned = app.views.feedback_of(&tenant, id, &contacts).await?;
             let mut text = if heading { HEADINGS.to_owned() } else { String::new() };
-            page.recipients.iter().zip(&people).for_each(|(recipient, person)| text.push_str(&line(recipient, person)));
+            let all = page.recipients.iter().zip(&people).zip(&returned);
+            all.for_each(|((recipient, person), returned)| text.push_str(&line(recipient, person, returned)));
             let next = page.next.map(|next| (Some(next), false));
             Ok::<_, projectors::ViewError>(Some((Bytes::from(text), next)))
         }
@@ -234,13 +268,13 @@ async fn table(
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
-const HEADINGS: &str =
-    "contact,state,since,cause,opened_at,opens,machine_opens,clicked_at,clicks,machine_clicks,unsubscribed_at\r\n";
+const HEADINGS: &str = "contact,state,since,cause,opened_at,opens,machine_opens,clicked_at,clicks,machine_clicks,unsubscribed_at,bounce,status,complained_at\r\n";
 
-fn line(recipient: &Recipient, person: &Person) -> String {
+fn line(recipient: &Recipient, person: &Person, returned: &Returned) -> String {
     let at = |first: &Option<projectors::mail::responses::First>| {
         first.map(|first| first.at.to_string()).unwrap_or_default()
     };
+    let bounce = returned.bounce.as_ref();
     let fields = [
         recipient.contact.to_string(),
         recipient.state.as_str().to_owned(),
@@ -253,6 +287,9 @@ fn line(recipient: &Recipient, person: &Person) -> String {
         person.clicks.human.to_string(),
         person.clicks.machine().to_string(),
         at(&person.left),
+        bounce.map(|bounce| bounce.kind.as_str()).unwrap_or_default().to_owned(),
+        bounce.and_then(|bounce| bounce.status.clone()).unwrap_or_default(),
+        returned.complained_at.map(|at| at.to_string()).unwrap_or_default(),
     ];
     fields.join(",") + "\r\n"
 }

@@ -14,21 +14,25 @@ use bus_schema::{
     Actor, CommandId, Micros, TenantId,
     keys::KeyDirectory,
     mail::{
-        chunk::ChunkPlace,
+        chunk::{ChunkPlace, Proof},
         response::{HONEYPOT, MailClicked, MailLeft, MailOpened, MailRef, ResponseEvent},
     },
     time::Clock,
 };
-use projectors::{Views, mail::recipients::SendState};
+use projectors::{
+    Views,
+    mail::recipients::{Recipient, SendState},
+};
 use std::{collections::VecDeque, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 use writers::{
-    Meta,
+    Meta, Writer,
     facts::{Fact, Facts},
     mail::{
+        recipients::{Evidence, reconcile},
         response::{BURST, Hit, classify},
         tracking::{TrackedMail, label},
     },
@@ -87,6 +91,7 @@ struct Recorder {
     facts: Facts,
     views: Views,
     keys: KeyDirectory,
+    writer: Writer,
     held: VecDeque<(Instant, Seen)>,
     bursts: Bursts,
     recorded: Counter,
@@ -102,6 +107,7 @@ impl Responses {
             facts: app.facts.clone(),
             views: app.views.clone(),
             keys: app.keys.clone(),
+            writer: app.writer.clone(),
             held: VecDeque::new(),
             bursts: Bursts::default(),
             recorded: counter("recorded"),
@@ -187,6 +193,7 @@ impl Recorder {
             left -= batch.len();
             let mut facts = Vec::with_capacity(batch.len());
             for seen in batch {
+                self.prove(&seen).await;
                 facts.push(self.fact(seen).await);
             }
             let count = facts.len() as u64;
@@ -229,13 +236,39 @@ impl Recorder {
 
     /// When the provider took the mail, as far as it is known.
     async fn delivered(&self, mail: &TrackedMail) -> Option<Micros> {
+        let recipient = self.recipient(mail).await?;
+        (recipient.state == SendState::Accepted).then_some(recipient.at)
+    }
+
+    /// Whoever has the mail proves that it was taken, also a program.
+    async fn prove(&self, seen: &Seen) {
+        let MailRef { campaign, contact, seat, .. } = seen.mail.mail;
+        let unknown =
+            || async { self.recipient(&seen.mail).await.map(|recipient| recipient.state == SendState::Unknown) };
+        // The link to leave does not say where its receiver stands; few leave.
+        if seat.is_some() && unknown().await != Some(true) {
+            return;
+        }
+        let proof = match seen.act {
+            Act::Opened => Proof::Open,
+            Act::Clicked { .. } => Proof::Click,
+            Act::Left => Proof::Unsubscribe,
+        };
+        let evidence = vec![Evidence { contact, accepted: true, proof, provider_id: None }];
+        let meta = Meta { correlation: campaign, ..Meta::system("responses", CommandId::random()) };
+        let (writer, tenant) = (&self.writer, &seen.mail.tenant);
+        if let Err(error) = reconcile(writer, tenant, campaign, &meta, evidence).await {
+            tracing::warn!(%tenant, %campaign, %error, "an unknown recipient is proven and that is not recorded");
+        }
+    }
+
+    /// The receiver as the view has it.
+    async fn recipient(&self, mail: &TrackedMail) -> Option<Recipient> {
         let MailRef { campaign, contact, seat, .. } = mail.mail;
         let seat = seat?;
         let place = ChunkPlace { campaign, number: seat.chunk };
         match self.views.recipient_at(&mail.tenant, place, seat.index).await {
-            Ok(found) => found
-                .filter(|recipient| recipient.contact == contact && recipient.state == SendState::Accepted)
-                .map(|recipient| recipient.at),
+            Ok(found) => found.filter(|recipient| recipient.contact == contact),
             Err(error) => {
                 tracing::debug!(%error, "when a mail was delivered cannot be looked up");
                 None

@@ -55,7 +55,7 @@ async fn leave(State(app): State<App>, Path(token): Path<String>) -> Result<Resp
 }
 
 /// Whose link it is, if the tenant made it.
-async fn leaver(app: &App, token: &str) -> Result<Option<Leaver>, Problem> {
+pub(super) async fn leaver(app: &App, token: &str) -> Result<Option<Leaver>, Problem> {
     let Some(unproven) = Leaver::read(token) else { return Ok(None) };
     let key = app.keys.tenant(unproven.tenant()).await?;
     Ok(key.and_then(|key| unproven.proven(&key)))

@@ -5,6 +5,7 @@
 
 use crate::{events, time::Micros};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 events! {
     /// What can happen to a campaign.
@@ -39,6 +40,9 @@ pub struct Segment {
     /// place for one person's data.
     pub filter: String,
     pub purpose: ConsentPurpose,
+    /// The saved segment it is of: until the launch that one's filter counts, then the one it had at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Uuid>,
 }
 
 /// What it says. A draft may lack anything; scheduling asks for what is needed.
@@ -134,6 +138,9 @@ pub struct CampaignLaunched {
     pub scheduled: Micros,
     /// What `$NOW` in the filter of its segment means.
     pub at: Micros,
+    /// The filter that counts from now on, when the audience is a saved segment that has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// Everybody who gets it stands in its chunks.

@@ -1,6 +1,8 @@
-//! Mail to many: campaigns, and the addresses that get none.
+//! Mail to many and to one: campaigns, their recipients, messages, and the addresses that get none.
 
 pub mod campaigns;
+pub mod feedback;
+pub mod messages;
 pub mod recipients;
 pub mod responses;
 pub mod suppressions;

@@ -206,8 +206,11 @@ async fn launch(platform: &Platform, tag: &str) -> Result<String, AnyError> {
     let segment = json!({"segment": {"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"}});
     let filler = "What grows in spring, and what to do about it, week by week. ".repeat(BYTES / 2 / 61 - 5);
     let content = json!({"subject": "Spring, {{ first_name | default('you') }}", "from_name": "Garden",
-        "from_email": "news@garden.example", "html": format!("<p>Hello {{{{ first_name }}}}</p><p>{filler}</p>"),
-        "text": format!("Hello {{{{ first_name }}}}\n\n{filler}")});
+        "from_email": "news@garden.example", "html": format!("<p>Hello {{{{ first_name | default('you') }}}}</p><p>{filler}</p>"),
+        "text": format!("Hello {{{{ first_name | default('you') }}}}\n\n{filler}")});
+    let address = json!({"lines": ["1 Example Street"]}).to_string();
+    let address = platform.request("PUT", "/v1/tenant/postal-address", "", &address);
+    connection.send(&address).await?.expect(200)?;
     let at = Clock::System.now().plus_seconds(1).to_string();
     let schedule = json!({"at": at, "time_zone": "UTC"});
     for (method, step, body) in

@@ -26,7 +26,7 @@ const CONNECTIONS: usize = 8;
 /// Recipients of a window, and windows a worker has open at once.
 const WINDOW: usize = 32;
 const LANES: usize = 6;
-const HTML: &str = "<p>Hello {{ first_name }}</p>";
+const HTML: &str = "<p>Hello {{ first_name | default('you') }}</p>";
 /// Seconds of a lease where a test waits for its end.
 const SHORT_LEASE: u64 = 3;
 

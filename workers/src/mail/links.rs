@@ -30,10 +30,12 @@ pub fn in_html(html: &str, mut each: impl FnMut(&str) -> Option<String>) -> Stri
             at = begin + end.unwrap_or(rest.len());
             continue;
         }
-        let Some(tag) = Tag::read(rest) else {
+        if !rest.as_bytes().get(1).is_some_and(u8::is_ascii_alphabetic) {
             at = begin + 1;
             continue;
-        };
+        }
+        // A tag without an end takes everything behind it along, as in a browser.
+        let Some(tag) = Tag::read(rest) else { break };
         at = begin + tag.length;
         if let Some(href) = tag.href
             && tag.is_link()
@@ -115,10 +117,9 @@ struct Tag<'a> {
 }
 
 impl<'a> Tag<'a> {
-    /// The start tag at the beginning of a text; `None`: there is none, or it has no end.
+    /// The start tag at the beginning of a text, which is a bracket and a letter; `None`: it has no end.
     fn read(text: &'a str) -> Option<Self> {
         let bytes = text.as_bytes();
-        bytes.get(1).filter(|first| first.is_ascii_alphabetic())?;
         let name_end = bytes.iter().position(|byte| ascii_space(char::from(*byte)) || b"/>".contains(byte))?;
         let mut tag = Self { name: &text[1..name_end], href: None, quoted: true, untracked: false, length: 0 };
         let mut at = name_end;

@@ -13,7 +13,7 @@ use crate::{
 };
 use bus_schema::{
     Address, AnyEvent, EffectId, Micros, StoredEvent, TenantId,
-    bus::{Begin, Timer},
+    bus::{Begin, Bus, Timer},
     catalog::Catalogued,
     learning::enrolment::{EnrolmentSource, WithdrawalReason},
     platform::alarm::AlarmRaised,
@@ -21,6 +21,7 @@ use bus_schema::{
         fulfilment::{CourseLine, FulfilmentEvent, RefusalReason, Withdrawal},
         order::{OrderEvent, OrderStatus},
     },
+    subject::Family,
 };
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -38,6 +39,9 @@ use writers::{
 
 /// Of the worker, its consumer and its timers.
 pub const NAME: &str = "fulfilments";
+
+/// Seconds between happening and being stored after which an event was brought in, as for mails (`mail/message/reasons.rs`).
+const HISTORY: i64 = 60;
 
 const JOB: Job = Job {
     name: NAME,
@@ -58,14 +62,15 @@ impl Process for Fulfilment {
 
 /// Starts the worker, and gives who is to be told of its timers.
 pub fn start(parts: RuntimeParts) -> (Worker, Arc<dyn TimerOwner>) {
-    let timers = Timers::new(parts.bus.clone(), NAME);
-    let fulfilments = Fulfilments { writer: parts.writer.clone(), timers };
+    let (bus, timers) = (parts.bus.clone(), Timers::new(parts.bus.clone(), NAME));
+    let fulfilments = Fulfilments { bus, writer: parts.writer.clone(), timers };
     let owner = Arc::new(fulfilments.clone());
     (runtime::start(parts, JOB, fulfilments), owner)
 }
 
 #[derive(Clone)]
 struct Fulfilments {
+    bus: Bus,
     writer: Writer,
     timers: Timers,
 }
@@ -106,6 +111,14 @@ fn concerns(event: &StoredEvent) -> Result<bool, Failure> {
     }
 }
 
+/// When an event happened that was brought in long after; `None`: it was stored as it happened.
+async fn history(bus: &Bus, event: &StoredEvent) -> Result<Option<Micros>, Failure> {
+    let stored = bus.stored_at(Family::Events, &event.subject.to_string(), event.seq).await;
+    let stored = stored.map_err(|error| Failure::Later(format!("when it was stored is not known: {error}")))?;
+    let at = event.envelope.at;
+    Ok(stored.is_none_or(|stored| at.plus_seconds(HISTORY) < stored).then_some(at))
+}
+
 /// The order as the process has to know it.
 fn now(order: &Placed) -> OrderNow {
     let line = |line: &bus_schema::shop::order::OrderLine| {
@@ -138,7 +151,8 @@ impl Fulfilments {
             let set = self.timers.set(tenant, id, book.deadline).await;
             set.map_err(|error| Failure::Later(format!("its timer is not set: {error}")))?;
             crash::point(NAME, "armed");
-            process::drive::<Fulfilment>(&self.writer, NAME, tenant, id, self).await?;
+            let performing = Performing { fulfilments: self, at: history(&self.bus, &item.event).await? };
+            process::drive::<Fulfilment>(&self.writer, NAME, tenant, id, &performing).await?;
         }
         self.disarm(tenant, id).await
     }
@@ -159,13 +173,12 @@ impl Fulfilments {
         &self,
         tenant: &TenantId,
         effect: EffectId,
-        product: Uuid,
-        course: Uuid,
-        contact: Option<Uuid>,
+        at: Option<Micros>,
+        (product, course, contact): (Uuid, Uuid, Option<Uuid>),
     ) -> Result<FulfilmentCommand, Failure> {
         let refused = |reason| Ok(FulfilmentCommand::Refused { product, reason });
         let Some(contact) = contact else { return refused(RefusalReason::NoContact) };
-        let meta = Meta::system(NAME, effect.command());
+        let meta = Meta { at, ..Meta::system(NAME, effect.command()) };
         let enrolled = enrolment::enrol(&self.writer, tenant, &meta, course, contact, EnrolmentSource::Order).await;
         let rejected = match enrolled {
             Ok((enrolment, receipt)) => {
@@ -224,7 +237,14 @@ fn refusal(rejected: &Rejected) -> Option<RefusalReason> {
     })
 }
 
-impl Performer<Fulfilment> for Fulfilments {
+/// Does what a process wants because of an event.
+struct Performing<'a> {
+    fulfilments: &'a Fulfilments,
+    /// Of history that was brought in: when it happened. Who was enrolled then is told nothing now.
+    at: Option<Micros>,
+}
+
+impl Performer<Fulfilment> for Performing<'_> {
     fn perform<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -232,18 +252,19 @@ impl Performer<Fulfilment> for Fulfilments {
         effect: &'a FulfilmentEffect,
     ) -> BoxFuture<'a, Result<FulfilmentCommand, Failure>> {
         Box::pin(async move {
+            let this = self.fulfilments;
             match *effect {
                 FulfilmentEffect::Enrol { product, course, contact } => {
                     if let Some(contact) = contact
-                        && self.writer.load::<Contact>(tenant, contact).await?.state.is_erased()
-                        && !self.is_learner(tenant, course, contact).await?
+                        && this.writer.load::<Contact>(tenant, contact).await?.state.is_erased()
+                        && !this.is_learner(tenant, course, contact).await?
                     {
                         return Ok(FulfilmentCommand::Refused { product, reason: RefusalReason::ContactErased });
                     }
-                    self.enrol(tenant, id, product, course, contact).await
+                    this.enrol(tenant, id, self.at, (product, course, contact)).await
                 }
                 FulfilmentEffect::Withdraw { product, enrolment, round } => {
-                    self.withdraw(tenant, id, (product, enrolment, round)).await
+                    this.withdraw(tenant, id, (product, enrolment, round)).await
                 }
             }
         })

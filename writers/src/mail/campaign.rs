@@ -101,8 +101,10 @@ pub enum CampaignCommand {
     Unschedule,
     /// It will not go out, or nothing more of it will.
     Cancel,
-    /// Its time has come.
-    Launch,
+    /// Its time has come. `filter` is that of its saved segment at this moment.
+    Launch {
+        filter: Option<String>,
+    },
     /// Its chunks are planned, all of them.
     Freeze {
         audience: Audience,
@@ -140,6 +142,8 @@ rejections! {
         WrongCounts: Invalid, "wrong_counts", "/counts", "the counts do not add up to the campaign's recipients";
         NoAudience: State, "audience_missing", "/segment", "the campaign has no audience yet";
         ContentIncomplete { field: &'static str }: State, "content_incomplete", "/content/{field}", "the campaign cannot go out without {field}";
+        PostalAddressMissing: State, "postal_address_missing", "", "marketing mail shows the sender's postal address, and none is set; set it with PUT /v1/tenant/postal-address";
+        Unfit: State, "campaign_unfit", "/content", "the campaign cannot be sent as it is";
         TimePast: Invalid, "time_past", "/at", "the time must be in the future";
         TimeTooFar: Invalid, "time_too_far", "/at", "the time must be within a year";
         InvalidZone: Invalid, "invalid_time_zone", "/time_zone", "a time zone is an IANA name, for example Europe/Berlin";
@@ -201,10 +205,12 @@ impl Campaign {
         }
     }
 
-    fn launch_now(&self, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+    fn launch_now(&self, now: Micros, filter: Option<&str>) -> Result<Decision<CampaignEvent>, CampaignRejection> {
         match self.status {
             CampaignStatus::Scheduled { at, .. } if at <= now => {
-                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now }))
+                let known = self.segment().map(|segment| segment.filter.as_str());
+                let filter = filter.filter(|filter| Some(*filter) != known).map(str::to_owned);
+                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now, filter }))
             }
             CampaignStatus::Sending | CampaignStatus::Paused | CampaignStatus::Finished => Ok(Decision::nothing()),
             _ => Err(CampaignRejection::NotDue),
@@ -318,7 +324,7 @@ impl Decider for Campaign {
             }
             CampaignCommand::Cancel if self.status == CampaignStatus::Finished => Err(R::Finished),
             CampaignCommand::Cancel => Ok(Decision::event(CampaignCancelled {})),
-            CampaignCommand::Launch => self.launch_now(ctx.now),
+            CampaignCommand::Launch { filter } => self.launch_now(ctx.now, filter.as_deref()),
             CampaignCommand::Freeze { audience } => self.freeze(*audience),
             CampaignCommand::Pause { trouble } => match self.status {
                 CampaignStatus::Sending => {
@@ -355,6 +361,9 @@ impl Decider for Campaign {
             CampaignEvent::Unscheduled(_) => self.status = CampaignStatus::Draft,
             CampaignEvent::Cancelled(_) => self.status = CampaignStatus::Cancelled,
             CampaignEvent::Launched(launched) => {
+                if let (Some(filter), Some(segment)) = (&launched.filter, &mut self.segment) {
+                    *segment = Arc::new(Segment { filter: filter.clone(), ..(**segment).clone() });
+                }
                 self.launch = Some(Launch { at: launched.at, audience: None, counts: None, retry: None });
                 self.status = CampaignStatus::Sending;
             }

@@ -30,22 +30,24 @@ impl Bench {
         let store = ReadStore::Memory(projectors::backend::memory::MemoryStore::new());
         let views: Vec<Arc<dyn projectors::projection::Projection>> =
             vec![Arc::new(projectors::mail::recipients::Recipients)];
-        let views = Views::open(cell, store, views).await.unwrap();
+        let views = Views::open(cell.clone(), store, views).await.unwrap();
         let keys = KeyDirectory::in_memory();
         keys.create_tenant(&mail(1).tenant).await.unwrap();
+        let clock = Clock::manual(Micros(1_767_225_600_000_000));
+        let writer = Writer::new(cell.clone(), EventStore::Memory(MemoryStore::default()), keys.clone(), clock.clone());
         let registry = Registry::new();
         let (queue, waiting) = mpsc::channel(QUEUE);
         let recorder = Recorder {
             facts,
             views,
             keys,
+            writer,
             held: VecDeque::new(),
             bursts: Bursts::default(),
             recorded: counter(&registry, "recorded"),
             lost: counter(&registry, "lost"),
         };
         tokio::spawn(recorder.run(waiting));
-        let clock = Clock::manual(Micros(1_767_225_600_000_000));
         Self { log, responses: Responses { queue, clock, dropped: counter(&registry, "dropped") } }
     }
 

@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn launched() -> CampaignEvent {
-        CampaignLaunched { scheduled: Micros(5), at: Micros(5) }.into()
+        CampaignLaunched { scheduled: Micros(5), at: Micros(5), filter: None }.into()
     }
 
     #[tokio::test(start_paused = true)]

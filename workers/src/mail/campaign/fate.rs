@@ -37,7 +37,7 @@ pub(super) fn of(index: u16, answer: &Result<Accepted, Failure>) -> (Outcome, Op
 }
 
 /// An id of a provider; anything that looks like an address is not one.
-fn kept(id: &str) -> Option<String> {
+pub(in crate::mail) fn kept(id: &str) -> Option<String> {
     let plain = id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
     (plain && !id.is_empty() && id.len() <= ID_LIMIT).then(|| id.to_owned())
 }

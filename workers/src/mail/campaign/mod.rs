@@ -11,21 +11,28 @@
 //!
 //! Without a provider nothing is launched, and campaigns stay scheduled. Sources: spec/EMAIL.md 5.1 to 5.4.
 
+mod apart;
 mod audience;
 mod book;
-mod fate;
+pub mod caution;
+pub mod check;
+pub(super) mod fate;
+mod footer;
 pub mod journal;
 mod launcher;
 pub mod merge;
 mod outlet;
 mod prepare;
+pub mod preview;
 mod recovery;
+mod rejected;
 mod sender;
-mod stack;
+pub(super) mod stack;
 mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};
+pub use prepare::Imprint;
 
 use crate::{
     log_reader::{Batch, LogReader},

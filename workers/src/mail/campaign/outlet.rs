@@ -14,6 +14,9 @@ use std::{net::SocketAddr, sync::Arc};
 /// To a sink on this machine.
 const LOCAL_CONNECTIONS: usize = 4;
 
+/// Connections for mail to one person when nobody says otherwise.
+const RESERVED: usize = 2;
+
 /// Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Outlet {
@@ -22,6 +25,8 @@ pub struct Outlet {
     /// Senders are at it or below it.
     pub(super) from: Domain,
     pub(super) public: Arc<str>,
+    /// Connections to each provider beside them: see [`Outlet::apart`].
+    pub(super) reserved: usize,
 }
 
 impl Outlet {
@@ -64,7 +69,7 @@ impl Outlet {
         public: &str,
     ) -> Self {
         let composer = Composer::new(bounce, Limits::default(), signer);
-        Self { providers, composer, from, public: public.into() }
+        Self { providers, composer, from, public: public.into(), reserved: RESERVED }
     }
 
     pub fn providers(&self) -> &Providers {
@@ -100,6 +105,11 @@ impl Outlet {
     pub(super) fn unsubscribe(&self, token: &str) -> String {
         format!("{}/v1/unsubscribe/{token}", self.public)
     }
+
+    /// Where a receiver chooses what to get.
+    pub(super) fn preferences(&self, token: &str) -> String {
+        format!("{}/v1/preferences/{token}", self.public)
+    }
 }
 
 /// What does not make an outlet.
@@ -109,6 +119,8 @@ pub enum OutletError {
     Public,
     #[error("mails that stay on this machine go to a loopback address, and their links to http://localhost or one")]
     Elsewhere,
+    #[error("connections for mail to one person are 1 to 100: give --mail-message-connections")]
+    Reserved,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     fate::Trouble,
     launcher::{self, Wanted},
     meta,
-    prepare::Prepared,
+    prepare::{Imprint, Prepared, Unfit},
     recovery, stack,
     window::{Sending, Sent},
 };
@@ -13,7 +13,7 @@ use crate::worker::Stop;
 use bus_schema::{
     CommandId, Micros, TenantId,
     mail::{
-        campaign::SendCounts,
+        campaign::{ConsentPurpose, Segment, SendCounts},
         chunk::{Fate, MAX_WINDOW, chunk_id},
     },
 };
@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use writers::{
     Rejection, WriteError,
+    crm::segment::Segment as SavedSegment,
     mail::{
         campaign::{Campaign, CampaignCommand, CampaignRejection, CampaignStatus, Retry},
         chunk::{Chunk, ChunkCommand, Standing},
@@ -63,7 +64,9 @@ pub(super) async fn run(
         if parts.outlet.is_none() || *at > parts.writer.clock().now() {
             return Ok(Rest::Done);
         }
-        parts.writer.execute::<Campaign>(tenant, id, &meta(id, CommandId::random()), &CampaignCommand::Launch).await?;
+        let filter = saved_filter(parts, tenant, campaign.state.segment()).await?;
+        let launch = CampaignCommand::Launch { filter };
+        parts.writer.execute::<Campaign>(tenant, id, &meta(id, CommandId::random()), &launch).await?;
         campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     }
     let state = &campaign.state;
@@ -78,7 +81,11 @@ pub(super) async fn run(
     let Some(outlet) = parts.outlet.clone() else { return Ok(Rest::After(NO_OUTLET)) };
     let key = parts.writer.tenant_key(tenant).await?;
     let (owner, purpose, words) = (tenant.clone(), segment.purpose, content.clone());
-    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words)).await?;
+    let imprint = Imprint::of(&parts.writer, tenant).await?;
+    if purpose == ConsentPurpose::Marketing && imprint.postal_address.is_empty() {
+        return pause(parts, tenant, id, Unfit::NoPostalAddress.to_string()).await;
+    }
+    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint)).await?;
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(unfit) => return pause(parts, tenant, id, unfit.to_string()).await,
@@ -119,6 +126,17 @@ pub(super) async fn run(
         Err(error) => return Err(error.into()),
     }
     Ok(Rest::Done)
+}
+
+/// What a saved segment finds now. One that was deleted since stays as the campaign knew it.
+async fn saved_filter(
+    parts: &CampaignParts,
+    tenant: &TenantId,
+    segment: Option<&Segment>,
+) -> Result<Option<String>, JobError> {
+    let Some(saved) = segment.and_then(|segment| segment.saved) else { return Ok(None) };
+    let saved = parts.writer.load::<SavedSegment>(tenant, saved).await?;
+    Ok(saved.state.definition().map(|definition| definition.filter.clone()))
 }
 
 /// Pauses a campaign, with the reason for its author.

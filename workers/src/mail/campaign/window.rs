@@ -6,7 +6,7 @@ use super::{
     journal::WindowJournal,
     meta,
     prepare::Prepared,
-    stack,
+    rejected, stack,
 };
 use crate::mail::{
     Class,
@@ -119,6 +119,7 @@ impl Sending<'_> {
             let rests = &self.parts.pace.deferrals;
             outcome.retry_at = rests.get(usize::from(before)).map(|rest| now.plus_seconds(*rest));
         }
+        rejected::note(self.parts, self.tenant, chunk, &outcomes).await;
         let closed = self.record(id, epoch, outcomes).await?;
         open.journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
         Ok(match closed {

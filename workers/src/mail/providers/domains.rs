@@ -77,6 +77,11 @@ impl Domains {
         Ok(this)
     }
 
+    /// The same limits, with nobody under way.
+    pub(super) fn apart(&self) -> Self {
+        Self { rules: self.rules.clone(), any: self.any.clone(), known: Mutex::default() }
+    }
+
     /// Waits for a place. `Err`: there is none soon; how long to stay away.
     pub(super) async fn enter(&self, domain: &Domain) -> Result<Place, Duration> {
         let Some(limited) = self.limited(domain.as_str()) else { return Ok(Place { _permit: None }) };

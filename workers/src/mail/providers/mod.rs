@@ -17,7 +17,7 @@ pub use domains::DomainLimit;
 pub use provider::{ProviderOptions, ProviderStatus};
 
 use super::Class;
-use crate::smtp::{Accepted, Envelope, Failure, Stage, permits};
+use crate::smtp::{Accepted, Envelope, Failure, Stage, Timeouts, permits};
 use domains::Domains;
 use provider::{Provider, Tried};
 use std::{sync::Arc, time::Duration};
@@ -87,6 +87,13 @@ impl Providers {
             list.push(Provider::try_new(options)?);
         }
         Ok(Self(Arc::new(Inner { list, domains: Domains::try_new(limits)? })))
+    }
+
+    /// The same providers over `connections` of their own to each, with other timeouts. Rates of the providers are shared;
+    /// breakers are not, because other timeouts find other failures, and domains have their limits once more.
+    pub(in crate::mail) fn apart(&self, connections: usize, timeouts: impl Fn(&mut Timeouts)) -> Self {
+        let list = self.0.list.iter().map(|provider| provider.apart(connections, &timeouts)).collect();
+        Self(Arc::new(Inner { list, domains: self.0.domains.apart() }))
     }
 
     /// Connections of all together: more mails at once only wait.

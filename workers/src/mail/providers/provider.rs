@@ -5,7 +5,7 @@ use super::{
     breaker::{Breaker, BreakerState},
     bucket::{self, Bucket},
 };
-use crate::smtp::{Accepted, Envelope, Failure, Kind, Pool, SmtpOptions, Stage, permits};
+use crate::smtp::{Accepted, Envelope, Failure, Kind, Pool, SmtpOptions, Stage, Timeouts, permits};
 use std::{
     sync::{
         Arc,
@@ -35,7 +35,8 @@ pub(super) struct Provider {
     pub(super) breaker: Breaker,
     pub(super) connections: usize,
     pool: Pool,
-    bucket: Option<Bucket>,
+    /// Shared with connections kept apart: the rate is the provider's.
+    bucket: Option<Arc<Bucket>>,
     counts: Counts,
 }
 
@@ -89,9 +90,23 @@ impl Provider {
             breaker: Breaker::default(),
             connections,
             pool: Pool::new(smtp, connections),
-            bucket: per_second.map(Bucket::new),
+            bucket: per_second.map(Bucket::new).map(Arc::new),
             counts: Counts::default(),
         })
+    }
+
+    /// The same provider, at the same rate, over connections of its own.
+    pub(super) fn apart(&self, connections: usize, timeouts: impl FnOnce(&mut Timeouts)) -> Self {
+        let mut smtp = self.pool.options().clone();
+        timeouts(&mut smtp.timeouts);
+        Self {
+            name: self.name.clone(),
+            breaker: Breaker::default(),
+            connections,
+            pool: Pool::new(smtp, connections),
+            bucket: self.bucket.clone(),
+            counts: Counts::default(),
+        }
     }
 
     /// One mail: over another connection too, when an old one turns out to be gone before anything of the message was
