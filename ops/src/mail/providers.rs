@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(names, ["first", "second"]);
         let wrong = |text: &str| parsed(text).unwrap_err().to_string();
         assert!(wrong(r#"{"providers": []}"#).contains("1 to 16"));
-        assert!(wrong(&two.replace("second", "first")).contains("two mail providers are called first"));
+        assert!(wrong(&two.replace("\"second\"", "\"first\"")).contains("two mail providers are called first"));
         assert!(wrong(&two.replace("0.5", "0")).contains("the limit of \"*\""));
         assert!(wrong(&two.replace("per_second", "per_minute")).contains("per_minute"));
         assert!(wrong("{").contains("providers.json"));
