@@ -19,7 +19,7 @@ async fn settled(client: &Client) {
     eventually("the views catch up", 60, async || {
         let now = client.get("/v1/views").send().await.expect(200).json();
         let views = now["items"].as_array().cloned().unwrap_or_default();
-        views.iter().all(|view| view["view"] == "visits" || view["position"] == now["log_position"])
+        views.iter().all(|view| view["stream"] == "fx" || view["position"] == now["log_position"])
     })
     .await;
 }
