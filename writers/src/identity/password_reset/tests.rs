@@ -38,7 +38,7 @@ async fn a_link_works_once_and_ends_sessions_and_other_links() {
     let world = World::new().await;
     let session = world.try_sign_in(EMAIL, PASSWORD, None).await.unwrap().token.expose();
     let (one, two) = (asked(&world).await, token(&world, world.writer.clock().now().plus_seconds(60)).await);
-    assert_eq!(check(&world.writer, &one).await.is_ok(), true);
+    assert!(check(&world.writer, &one).await.is_ok());
     assert_eq!(redeemed(&world, &one, "short").await, refused("password_too_short"));
     assert_eq!(redeemed(&world, &one, NEXT).await, Ok(()));
     assert_eq!(redeemed(&world, &one, "Third-7-tulips").await, refused("reset_not_valid"));
