@@ -26,11 +26,12 @@ async fn a_campaign_ends_in_the_local_inbox_and_its_links_work() {
         client.read(&format!("/v1/files/{file}")).await.expect(200).json()["url"].as_str().expect("url").to_owned();
 
     let audience = mailing::audience(&client, "local", 3).await;
+    mailing::postal_address(&client).await;
     let campaign = client.make("/v1/campaigns", &json!({"name": "local"})).await;
     let path = format!("/v1/campaigns/{campaign}");
     let segment = json!({"segment": {"filter": {"tags": {"_eq": "local"}}, "purpose": "marketing"}});
     client.put(&format!("{path}/audience"), &segment).send().await.expect(200);
-    let content = json!({"subject": "Hello {{ first_name }}", "from_name": "Demo", "from_email": "news@demo.example",
+    let content = json!({"subject": "Hello {{ first_name | default('you') }}", "from_name": "Demo", "from_email": "news@demo.example",
         "html": format!("<p>Hello</p><img src=\"{url}\" alt=\"a dot\"><a href=\"{{{{ unsubscribe_url }}}}\">leave</a>")});
     client.put(&format!("{path}/content"), &content).send().await.expect(200);
     let at = bus_schema::time::Clock::System.now().plus_seconds(1).to_string();

@@ -24,6 +24,8 @@ pub enum Sent {
 
 pub async fn fill(demo: &Demo, send: bool) -> Result<Sent, CliError> {
     let picture = picture(demo).await?;
+    let lines = json!({ "lines": ["Trailhead", "Am Bergsteig 7", "87527 Sonthofen"] });
+    demo.run(Step::put("demo-postal-address".into(), "/v1/tenant/postal-address", lines)).await?;
     let create = json!({ "name": "Autumn letter" });
     let campaign = demo.run(Step::post("demo-campaign-create".into(), "/v1/campaigns", create)).await?;
     let path = format!("/v1/campaigns/{campaign}");
