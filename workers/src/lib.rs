@@ -8,6 +8,7 @@ pub mod archive;
 pub mod blob;
 pub mod cms;
 pub mod crm;
+mod history;
 pub mod log_reader;
 pub mod mail;
 pub mod process;

@@ -7,9 +7,9 @@
 //!
 //! What changes in the totals follows from each event alone, so rows that are ahead of others are right too.
 
+use super::receivers::{self, PEOPLE, TOTALS, person_partition};
 use crate::{
     projection::{Projection, ProjectionError, RowName, Rows},
-    read_store::{ReadStorePort, RowKey, StoredRow},
     views::{ViewError, Views},
 };
 use bus_schema::{
@@ -23,9 +23,6 @@ use uuid::Uuid;
 
 /// The name of the view.
 pub const FEEDBACK: &str = "feedback";
-
-const PEOPLE: &str = "people";
-const TOTALS: &str = "totals";
 
 /// What came back about one receiver's mail.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +96,6 @@ impl FeedbackTotals {
 #[derive(Debug, Default)]
 pub struct Feedback;
 
-fn person_partition(campaign: Uuid, contact: Uuid) -> String {
-    format!("{campaign} {contact}")
-}
-
 fn names(event: &FeedbackEvent) -> [RowName; 2] {
     let mail = event.mail();
     let person = RowName::new(PEOPLE, person_partition(mail.campaign, mail.contact), Vec::new());
@@ -171,28 +164,13 @@ impl Views {
         campaign: Uuid,
         contacts: &[Uuid],
     ) -> Result<Vec<Returned>, ViewError> {
-        let table = self.serving(FEEDBACK)?.generation().table(PEOPLE)?;
-        let key = |contact: &Uuid| RowKey {
-            table: table.clone(),
-            tenant: tenant.shared(),
-            partition: person_partition(campaign, *contact),
-            sort: Vec::new(),
-        };
-        let keys: Vec<_> = contacts.iter().map(key).collect();
-        self.store().get_many(&keys).await?.into_iter().map(row).collect()
+        receivers::people(self, FEEDBACK, tenant, campaign, contacts).await
     }
 
     /// Receivers of a campaign by what came back.
     pub async fn feedback_totals(&self, tenant: &TenantId, campaign: Uuid) -> Result<FeedbackTotals, ViewError> {
-        let table = self.serving(FEEDBACK)?.generation().table(TOTALS)?;
-        let key = RowKey { table, tenant: tenant.shared(), partition: campaign.to_string(), sort: Vec::new() };
-        row(self.store().get(&key).await?)
+        receivers::totals(self, FEEDBACK, tenant, campaign).await
     }
-}
-
-fn row<T: DeserializeOwned + Default>(stored: Option<StoredRow>) -> Result<T, ViewError> {
-    let body = stored.map(|stored| codec::decode(&stored.body)).transpose();
-    Ok(body.map_err(ViewError::Row)?.unwrap_or_default())
 }
 
 #[cfg(test)]

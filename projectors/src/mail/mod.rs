@@ -3,6 +3,7 @@
 pub mod campaigns;
 pub mod feedback;
 pub mod messages;
+mod receivers;
 pub mod recipients;
 pub mod responses;
 pub mod suppressions;

@@ -10,9 +10,10 @@
 //! A receiver counts once as somebody who opened or clicked: with the fact whose position stands in the row of that receiver.
 //! So rows that were written before a crash and rows that were not come to the same sums afterwards.
 
+use super::receivers::{self, PEOPLE, TOTALS, person_partition, row};
 use crate::{
     projection::{Projection, ProjectionError, RowName, Rows},
-    read_store::{ReadStorePort, RowKey, Scan, StoredRow},
+    read_store::{ReadStorePort, Scan, StoredRow},
     sort_key::{Order, SortKey},
     views::{ViewError, Views},
 };
@@ -29,8 +30,6 @@ use uuid::Uuid;
 /// The name of the view.
 pub const RESPONSES: &str = "responses";
 
-const PEOPLE: &str = "people";
-const TOTALS: &str = "totals";
 const LINKS: &str = "links";
 const HOURS: &str = "hours";
 /// Links one receiver's row remembers as followed.
@@ -157,10 +156,6 @@ pub struct Responses;
 
 fn person_row(campaign: Uuid, contact: Uuid) -> RowName {
     RowName::new(PEOPLE, person_partition(campaign, contact), Vec::new())
-}
-
-fn person_partition(campaign: Uuid, contact: Uuid) -> String {
-    format!("{campaign} {contact}")
 }
 
 fn link_row(campaign: Uuid, number: u16) -> RowName {
@@ -353,22 +348,12 @@ impl Views {
         campaign: Uuid,
         contacts: &[Uuid],
     ) -> Result<Vec<Person>, ViewError> {
-        let table = self.serving(RESPONSES)?.generation().table(PEOPLE)?;
-        let key = |contact: &Uuid| RowKey {
-            table: table.clone(),
-            tenant: tenant.shared(),
-            partition: person_partition(campaign, *contact),
-            sort: Vec::new(),
-        };
-        let keys: Vec<_> = contacts.iter().map(key).collect();
-        self.store().get_many(&keys).await?.into_iter().map(row).collect()
+        receivers::people(self, RESPONSES, tenant, campaign, contacts).await
     }
 
     /// What all receivers of a campaign did.
     pub async fn response_totals(&self, tenant: &TenantId, campaign: Uuid) -> Result<Totals, ViewError> {
-        let table = self.serving(RESPONSES)?.generation().table(TOTALS)?;
-        let key = RowKey { table, tenant: tenant.shared(), partition: campaign.to_string(), sort: Vec::new() };
-        row(self.store().get(&key).await?)
+        receivers::totals(self, RESPONSES, tenant, campaign).await
     }
 
     /// The links of a campaign that were followed, by their numbers.
@@ -397,11 +382,6 @@ impl Views {
         };
         self.store().scan(&scan).await?.rows.into_iter().map(hour).collect()
     }
-}
-
-fn row<T: DeserializeOwned + Default>(stored: Option<StoredRow>) -> Result<T, ViewError> {
-    let body = stored.map(|stored| codec::decode(&stored.body)).transpose();
-    Ok(body.map_err(ViewError::Row)?.unwrap_or_default())
 }
 
 #[cfg(test)]

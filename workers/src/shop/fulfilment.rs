@@ -4,6 +4,7 @@
 //! set before the first effect; when it fires and something is not done, an alarm is raised, and cleared when it is.
 
 use crate::{
+    history::was_brought_in,
     process::{self, Performer, Process},
     runtime::{
         self, Failure, Handler, Item, Job, Patience, RuntimeParts, crash,
@@ -21,7 +22,6 @@ use bus_schema::{
         fulfilment::{CourseLine, FulfilmentEvent, RefusalReason, Withdrawal},
         order::{OrderEvent, OrderStatus},
     },
-    subject::Family,
 };
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -39,9 +39,6 @@ use writers::{
 
 /// Of the worker, its consumer and its timers.
 pub const NAME: &str = "fulfilments";
-
-/// Seconds between happening and being stored after which an event was brought in, as for mails (`mail/message/reasons.rs`).
-const HISTORY: i64 = 60;
 
 const JOB: Job = Job {
     name: NAME,
@@ -113,10 +110,9 @@ fn concerns(event: &StoredEvent) -> Result<bool, Failure> {
 
 /// When an event happened that was brought in long after; `None`: it was stored as it happened.
 async fn history(bus: &Bus, event: &StoredEvent) -> Result<Option<Micros>, Failure> {
-    let stored = bus.stored_at(Family::Events, &event.subject.to_string(), event.seq).await;
-    let stored = stored.map_err(|error| Failure::Later(format!("when it was stored is not known: {error}")))?;
-    let at = event.envelope.at;
-    Ok(stored.is_none_or(|stored| at.plus_seconds(HISTORY) < stored).then_some(at))
+    let brought_in = was_brought_in(bus, event).await;
+    let brought_in = brought_in.map_err(|error| Failure::Later(format!("when it was stored is not known: {error}")))?;
+    Ok(brought_in.then_some(event.envelope.at))
 }
 
 /// The order as the process has to know it.

@@ -7,6 +7,7 @@
 
 use super::place::Place;
 use crate::{
+    history::was_brought_in,
     log_reader::LogReader,
     worker::{Stop, Worker},
 };
@@ -21,7 +22,6 @@ use bus_schema::{
     mail::message::{MessageContent, MessageKind},
     sealed::SealError,
     shop::order::{OrderEvent, OrderPaid},
-    subject::Family,
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -46,8 +46,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 /// Events looked at together.
 const TOGETHER: usize = 8;
-/// Seconds between happening and being stored after which an event was brought in.
-const HISTORY: i64 = 60;
 /// Seconds after which nobody is written to any more.
 const TOO_LATE: i64 = 3 * 24 * 60 * 60;
 
@@ -162,7 +160,7 @@ async fn look(parts: &ReasonParts, event: &StoredEvent) -> Result<(), ReasonErro
         return Ok(());
     }
     let customers = matches!(kind, MessageKind::Receipt | MessageKind::Enrolment);
-    if customers && (!parts.provider || was_brought_in(parts, event).await?) {
+    if customers && (!parts.provider || was_brought_in(&parts.bus, event).await?) {
         return Ok(());
     }
     let (word, letter) = match &decoded {
@@ -201,12 +199,6 @@ async fn look(parts: &ReasonParts, event: &StoredEvent) -> Result<(), ReasonErro
 fn completes(paid: &OrderPaid) -> bool {
     let (progress, before) = (paid.progress, paid.progress.captured - paid.amount.amount);
     progress.captured >= progress.total && before < progress.total && !progress.cancelled
-}
-
-/// Whether an event was stored long after it happened.
-async fn was_brought_in(parts: &ReasonParts, event: &StoredEvent) -> Result<bool, ReasonError> {
-    let stored = parts.bus.stored_at(Family::Events, &event.subject.to_string(), event.seq).await?;
-    Ok(stored.is_none_or(|stored| event.envelope.at.plus_seconds(HISTORY) < stored))
 }
 
 /// What a reason makes, but for what follows from the reason itself.
