@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use projectors::lane::ViewStatus;
-use projectors::skips::SkipOrder;
+use projectors::{skips::SkipOrder, views::ViewDigest};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -21,6 +21,7 @@ const OPERATE: &str = "platform.view:write";
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))
+        .routes(routes!(digests))
         .routes(routes!(build))
         .routes(routes!(switch))
         .routes(routes!(resume))
@@ -41,6 +42,20 @@ async fn list(State(app): State<App>, caller: Caller) -> Result<Json<ViewList>, 
     caller.allow("platform.view:read")?;
     let log_position = app.readiness().await.log_position;
     Ok(Json(ViewList { items: app.views.status(), log_position }))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ViewDigests {
+    #[schema(value_type = Vec<Object>)]
+    pub items: Vec<ViewDigest>,
+}
+
+/// What each serving view holds, in one number: two of one version that saw the same log up to the same position have the
+/// same. Reads every row. Only for the tenant that operates the installation.
+#[utoipa::path(get, path = "/v1/views/digests", tag = "views", responses((status = 200, body = ViewDigests)))]
+async fn digests(State(app): State<App>, caller: Caller) -> Result<Json<ViewDigests>, Problem> {
+    caller.allow("platform.view:read")?;
+    Ok(Json(ViewDigests { items: app.views.digests().await? }))
 }
 
 #[derive(Debug, Serialize, ToSchema)]

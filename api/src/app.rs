@@ -1,13 +1,23 @@
 //! What every handler has at hand.
 
 use crate::{
+    cms::files::desk::FileDesk,
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
+    mail::{
+        desk::MailDesk,
+        inbound::FeedbackDesk,
+        message_desk::MessageDesk,
+        providers::{self, ProviderDesk},
+        responses::Responses,
+    },
+    platform::workers::{self, Workforce},
+    protection::ProtectionDesk,
     quotas::{Limits, Quotas},
     replays::Replays,
 };
 use bus_schema::{Cell, TenantId, bus::Bus, keys::KeyDirectory, time::Clock};
-use projectors::{Views, search_lane::Search};
+use projectors::{Views, platform::board::Board, search_lane::Search};
 use std::{
     ops::Deref,
     sync::{Arc, OnceLock},
@@ -31,8 +41,18 @@ pub struct Parts {
     pub sign_in: SignIn,
     pub registry: Registry,
     pub imports: Arc<dyn ImportDesk>,
+    pub files: Arc<dyn FileDesk>,
+    /// Makes mails to one person out of templates.
+    pub messages: Arc<dyn MessageDesk>,
+    pub mail: Arc<dyn MailDesk>,
+    /// Where the log is copied to.
+    pub protection: Arc<dyn ProtectionDesk>,
+    pub mail_providers: Arc<dyn ProviderDesk>,
+    pub workforce: Arc<dyn Workforce>,
+    pub board: Board,
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
+    pub feedback_desk: Arc<dyn FeedbackDesk>,
 }
 
 /// What an installation may set.
@@ -52,6 +72,7 @@ pub struct Shared {
     replays: Replays,
     limits: Limits,
     operator: OnceLock<TenantId>,
+    responses: OnceLock<Responses>,
 }
 
 impl App {
@@ -61,8 +82,12 @@ impl App {
 
     pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
+        let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
+        parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
-        Self(Arc::new(Shared { parts, running, followers, replays: Replays::default(), limits, operator }))
+        providers::measure(&parts.registry, parts.mail_providers.clone());
+        let (replays, responses) = (Replays::default(), OnceLock::new());
+        Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
     }
 
     /// Names the tenant whose people operate this installation: in no other tenant does any scope, `*` included, allow
@@ -77,6 +102,18 @@ impl App {
 
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Takes the opens and clicks of mails; recording begins with the first.
+    pub fn responses(&self) -> &Responses {
+        self.0.responses.get_or_init(|| Responses::start(self))
+    }
+
+    /// Records what is held of opens and clicks. For an orderly stop.
+    pub async fn flush(&self) {
+        if let Some(responses) = self.0.responses.get() {
+            responses.flush().await;
+        }
     }
 
     pub fn running(&self) -> &Running {

@@ -1,6 +1,11 @@
 //! Whether the process lives and whether it can serve; per view where it stands.
 
-use crate::app::App;
+use crate::{
+    app::App,
+    mail::providers::MailProvider,
+    platform::workers::{self, WorkerJson},
+    protection::ProviderReadiness,
+};
 use axum::{
     Json,
     extract::State,
@@ -59,6 +64,17 @@ pub struct Readiness {
     pub search_position: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search_trouble: Option<String>,
+    /// Where the log is copied to. It never keeps the process from being ready: see `/v1/protection` and the metrics.
+    pub protection: Vec<ProviderReadiness>,
+    /// In the order in which they are tried. One that rests keeps nothing from being ready: its mails go to the next, or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mail_providers: Vec<MailProvider>,
+    /// What an operator should look at although the platform is ready.
+    pub notes: Vec<String>,
+    /// What acts on the log.
+    pub workers: Vec<WorkerJson>,
+    /// Alarms that are raised.
+    pub alarms: usize,
 }
 
 impl App {
@@ -95,6 +111,9 @@ impl App {
         if log_position.saturating_sub(search_position) > MAX_LAG {
             problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
         }
+        let workers = self.workforce.workers();
+        let alarms = self.board.alarms().len();
+        problems.extend(workers::problems(&workers));
         Readiness {
             ready: problems.is_empty(),
             problems,
@@ -105,6 +124,11 @@ impl App {
             views,
             search_position,
             search_trouble,
+            protection: self.protection.status().providers.into_iter().map(ProviderReadiness::from).collect(),
+            mail_providers: self.mail_providers.providers(),
+            notes: workers::notes(&workers, alarms),
+            workers,
+            alarms,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     caller::Caller,
     crm::contacts::{ContactJson, ContactResource},
     http::{
+        codes::field,
         filter,
         problem::{FieldError, Problem},
         strict_json::push_segment,
@@ -13,10 +14,15 @@ use crate::{
     },
     resource::{Resource, collection},
 };
-use bus_schema::{TenantId, crm::contact::Purpose, mail::campaign::ConsentPurpose};
+use bus_schema::{
+    Revealed, TenantId,
+    crm::contact::{ContactDetails, Purpose},
+    mail::campaign::{ConsentPurpose, Segment},
+};
 use projectors::{
     RecordView,
     crm::contacts::{Contacts, FILTERABLE},
+    mail::campaigns::{CampaignRow, CampaignStatus, Campaigns},
     search::{FieldValue, Filter, Op, Query, Sort, grammar},
 };
 use serde::Serialize;
@@ -25,7 +31,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use writers::{
     Meta, WriteError,
-    crm::contact::{Contact, ContactCommand},
+    crm::{
+        contact::{Contact, ContactCommand},
+        segment::Segment as SavedSegment,
+    },
     mail::unsubscribe::Leaver,
 };
 
@@ -41,6 +50,45 @@ pub async fn gone(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Resu
         (None, false) => ("unknown_contact", "there is no such contact"),
     };
     Ok(Some(Problem::validation(vec![FieldError::new(pointer, code, message)])))
+}
+
+/// The two contexts have a word each for the same thing.
+pub fn consent_of(purpose: Purpose) -> ConsentPurpose {
+    match purpose {
+        Purpose::Service => ConsentPurpose::Service,
+        Purpose::Marketing => ConsentPurpose::Marketing,
+    }
+}
+
+/// A contact with what mail to them needs.
+pub struct Person {
+    pub details: ContactDetails,
+    service: bool,
+    marketing: bool,
+}
+
+impl Person {
+    pub fn consents_to(&self, purpose: ConsentPurpose) -> bool {
+        match purpose {
+            ConsentPurpose::Service => self.service,
+            ConsentPurpose::Marketing => self.marketing,
+        }
+    }
+}
+
+/// A contact that is there. `pointer` is where the request names it.
+pub async fn person(app: &App, tenant: &TenantId, id: Uuid, pointer: &str) -> Result<Person, Problem> {
+    let contact = app.writer.load::<Contact>(tenant, id).await?;
+    let state = &contact.state;
+    if let Some(sealed) = state.details() {
+        let keys = app.keys.load(tenant, &[sealed.key()]).await?;
+        if let Ok(Revealed::Known(details)) = sealed.open(&keys) {
+            let (service, marketing) = (state.consents_to(Purpose::Service), state.consents_to(Purpose::Marketing));
+            return Ok(Person { details, service, marketing });
+        }
+    }
+    let erased = Problem::validation(vec![FieldError::new(pointer, "contact_erased", "the contact was erased")]);
+    Err(gone(app, tenant, id, pointer).await?.unwrap_or(erased))
 }
 
 /// Withdraws the consent a receiver leaves with. Somebody who is gone, or has withdrawn it before, has left already.
@@ -84,19 +132,98 @@ pub struct AudiencePreview {
     pub contacts: Vec<ContactJson>,
 }
 
-/// The contacts of a segment who have consented to a purpose (`marketing`, `service`), as search knows them now.
+/// The contacts of a segment, with a purpose (`marketing`, `service`) those who have consented to it.
+fn members(caller: &Caller, segment: Filter, purpose: Option<&str>) -> Query {
+    let consented = purpose.map(|purpose| Filter::cmp(format!("consents.{purpose}"), Op::Eq, [FieldValue::Bool(true)]));
+    let mut query = Query::new(caller.tenant.as_str());
+    query.collections = vec![collection::<ContactResource>().to_owned()];
+    query.filter = Filter::And(consented.into_iter().chain([segment]).collect());
+    query
+}
+
+/// How many contacts a segment has now.
+pub async fn count(
+    app: &App,
+    caller: &Caller,
+    consistency: &Consistency,
+    segment: Filter,
+    purpose: Option<&str>,
+) -> Result<u64, Problem> {
+    app.settle_search(consistency, None).await?;
+    let mut query = members(caller, segment, purpose);
+    query.limit = 1;
+    query.total = true;
+    Ok(app.search.index().search(query).await?.total.unwrap_or_default())
+}
+
+/// The filter of a saved segment, for a request that names it instead of a filter.
+pub async fn saved_filter(app: &App, tenant: &TenantId, id: Uuid, beside: &Value) -> Result<String, Problem> {
+    let refused = |pointer: &str, code: &'static str, message: &str| {
+        Problem::validation(vec![FieldError::new(pointer, code, message)])
+    };
+    if !beside.is_null() {
+        return Err(refused("/segment/filter", field::INVALID_VALUE, "name either a saved segment or a filter"));
+    }
+    let segment = app.writer.load::<SavedSegment>(tenant, id).await?;
+    let unknown = || refused("/segment/id", "unknown_segment", "there is no such segment");
+    Ok(segment.state.definition().ok_or_else(unknown)?.filter.clone())
+}
+
+/// The filter that counts now: a saved segment's own, unless that was deleted since.
+pub async fn current_filter(app: &App, tenant: &TenantId, segment: &Segment) -> Result<Value, Problem> {
+    let saved = match segment.saved {
+        Some(saved) => app.writer.load::<SavedSegment>(tenant, saved).await?.state.definition().cloned(),
+        None => None,
+    };
+    let filter = saved.map_or_else(|| segment.filter.clone(), |definition| definition.filter);
+    Ok(serde_json::from_str(&filter).unwrap_or_default())
+}
+
+/// A campaign that uses a saved segment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SegmentUse {
+    pub campaign: Uuid,
+    pub name: String,
+    #[schema(example = "scheduled")]
+    pub status: &'static str,
+    /// Whether what the segment finds still matters to it: it has not gone out.
+    pub open: bool,
+}
+
+/// The newest campaigns that use a segment, at most 100, as search knows them now.
+pub async fn uses(
+    app: &App,
+    caller: &Caller,
+    consistency: &Consistency,
+    segment: Uuid,
+) -> Result<Vec<SegmentUse>, Problem> {
+    app.settle_search(consistency, None).await?;
+    let mut query = Query::new(caller.tenant.as_str());
+    query.collections = vec![Campaigns::NAME.to_owned()];
+    query.filter = Filter::cmp("segment", Op::Eq, [FieldValue::Str(segment.to_string())]);
+    query.sort = vec![Sort::descending("created_at")];
+    query.limit = 100;
+    let hits = app.search.index().search(query).await?;
+    let ids: Vec<Uuid> = hits.ids.iter().filter_map(|hit| Uuid::parse_str(&hit.id).ok()).collect();
+    let found = app.views.records::<Campaigns>(&caller.tenant, &ids).await?;
+    let shown = |(id, record): (Uuid, Option<projectors::Record<CampaignRow>>)| {
+        let row = record?.row;
+        let open = matches!(row.status, CampaignStatus::Draft | CampaignStatus::Scheduled);
+        Some(SegmentUse { campaign: id, name: row.name, status: row.status.as_str(), open })
+    };
+    Ok(ids.into_iter().zip(found).filter_map(shown).collect())
+}
+
+/// The contacts of a segment who have consented to a purpose, if one is named, as search knows them now.
 pub async fn preview(
     app: &App,
     caller: &Caller,
     consistency: &Consistency,
     segment: Filter,
-    purpose: &str,
+    purpose: Option<&str>,
 ) -> Result<AudiencePreview, Problem> {
     app.settle_search(consistency, None).await?;
-    let consented = Filter::cmp(format!("consents.{purpose}"), Op::Eq, [FieldValue::Bool(true)]);
-    let mut query = Query::new(caller.tenant.as_str());
-    query.collections = vec![collection::<ContactResource>().to_owned()];
-    query.filter = Filter::And(vec![consented, segment]);
+    let mut query = members(caller, segment, purpose);
     query.sort = vec![Sort::descending("created_at")];
     query.limit = SHOWN;
     query.total = true;

@@ -55,6 +55,13 @@ impl Limits {
         self.limiter.admit(key.with_quota(quota), request)
     }
 
+    /// Counts something dearer than a request, for a tenant or a stranger: `most` within an hour, however they are spread.
+    pub fn admit_hourly(&self, tenant: &str, what: &str, most: u32, count: u32) -> Result<(), Problem> {
+        const HOUR: u32 = 3_600;
+        let key = self.limiter.key(tenant, what).with_quota(Quota { per_second: 1, burst: HOUR });
+        self.limiter.check(key, (HOUR / most.max(1)).saturating_mul(count)).into_result().map(|_| ())
+    }
+
     /// Counts a request of somebody unknown by where it comes from.
     pub fn admit_stranger(&self, PeerNetwork(network): &PeerNetwork, request: &Extensions) -> Result<(), Problem> {
         // No tenant is named so, and no principal looks like a network.
@@ -72,6 +79,15 @@ mod tests {
 
     fn caller(actor: Actor, tenant: &str) -> Caller {
         Caller::of(TenantId::try_new(tenant).unwrap(), actor, Scopes::default())
+    }
+
+    #[test]
+    fn dear_things_are_counted_by_the_hour() {
+        let limits = Limits::new(Quotas::default());
+        assert!((0..6).all(|_| limits.admit_hourly("demo", "test mails", 60, 10).is_ok()));
+        assert_eq!(limits.admit_hourly("demo", "test mails", 60, 1).unwrap_err().code(), ProblemCode::TooManyRequests);
+        assert!(limits.admit_hourly("demo", "other", 60, 1).is_ok());
+        assert!(limits.admit_hourly("other", "test mails", 60, 60).is_ok());
     }
 
     #[test]

@@ -42,6 +42,16 @@ pub trait Resource: Send + Sync + 'static {
     const LARGE: &'static [&'static str] = &[];
 
     fn present(id: Uuid, record: &Record<<Self::View as RecordView>::Row>, keys: &Keyring) -> Self::Json;
+
+    /// The same for what needs its tenant's name, such as an address.
+    fn present_in(
+        _tenant: &TenantId,
+        id: Uuid,
+        record: &Record<<Self::View as RecordView>::Row>,
+        keys: &Keyring,
+    ) -> Self::Json {
+        Self::present(id, record, keys)
+    }
 }
 
 /// A resource's name in views and search, `contacts`.
@@ -89,7 +99,7 @@ impl App {
         let needed: Vec<_> = records.iter().flat_map(|(_, record)| R::View::keys(&record.row)).collect();
         let keys = self.keys.load(tenant, &needed).await?;
         let present = |(id, record): &(Uuid, Record<_>)| {
-            serde_json::to_value(R::present(*id, record, &keys)).map_err(|error| Problem::fault(&error))
+            serde_json::to_value(R::present_in(tenant, *id, record, &keys)).map_err(|error| Problem::fault(&error))
         };
         records.iter().map(present).collect()
     }

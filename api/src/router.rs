@@ -3,8 +3,8 @@
 use crate::{
     admin, analytics,
     app::App,
-    cms::{self, pages::PageResource},
-    crm::{self, contacts::ContactResource, imports::ImportResource},
+    cms::{self, files::FileResource, pages::PageResource},
+    crm::{self, contacts::ContactResource, imports::ImportResource, segments::SegmentResource},
     describe,
     docs::{self, ProblemCatalog, Rule},
     errors::code_of,
@@ -12,11 +12,12 @@ use crate::{
     http::ratelimit,
     identity::{self, accounts::AccountResource, api_keys::ApiKeyResource},
     learning::{self, courses::CourseResource, enrolments::EnrolmentResource},
-    mail::{self, campaigns::CampaignResource},
+    mail::{self, campaigns::CampaignResource, messages::MessageResource, suppressions::SuppressionResource},
+    platform, protection,
     replays::{self, Replayable},
     resource,
     search::{self, Findable},
-    shop::{self, orders::OrderResource, products::ProductResource},
+    shop::{self, fulfilments::FulfilmentResource, orders::OrderResource, products::ProductResource},
 };
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -44,42 +45,66 @@ resources![
     AccountResource,
     ApiKeyResource,
     CampaignResource,
+    MessageResource,
     CourseResource,
     EnrolmentResource,
+    FileResource,
     ContactResource,
+    FulfilmentResource,
     ImportResource,
     OrderResource,
     PageResource,
     ProductResource,
+    SegmentResource,
+    SuppressionResource,
 ];
 
 /// The command endpoints with their descriptions.
 fn commands() -> Vec<OpenApiRouter<App>> {
     vec![
         analytics::visits::routes(),
+        cms::files::routes(),
         cms::pages::routes(),
         crm::contacts::routes(),
         crm::imports::routes(),
+        crm::segments::routes(),
         crm::timeline::routes(),
         learning::courses::routes(),
         learning::enrolments::routes(),
+        mail::authoring::routes(),
         mail::campaigns::routes(),
+        mail::messages::routes(),
+        mail::settings::routes(),
+        mail::templates::routes(),
+        mail::inbound::routes(),
+        mail::preferences::routes(),
+        mail::links::routes(),
         mail::recipients::routes(),
+        mail::attempts::routes(),
+        mail::retries::routes(),
+        mail::report::routes(),
+        mail::sns::routes(),
+        mail::suppressions::routes(),
         mail::unsubscribe::routes(),
+        identity::password_resets::routes(),
         identity::sessions::routes(),
         identity::me::routes(),
         identity::accounts::routes(),
         identity::api_keys::routes(),
         identity::tenant::routes(),
+        shop::fulfilments::routes(),
         shop::orders::routes(),
         shop::products::routes(),
+        platform::alarms::routes(),
+        platform::parked_items::routes(),
+        platform::workers::routes(),
         replays::routes(replayable()),
     ]
 }
 
 /// Every route with its description, by group.
 pub(crate) fn all_routes() -> Vec<OpenApiRouter<App>> {
-    let others = [search::routes(findable()), feed::routes(), admin::routes(), health::routes()];
+    let others = [search::routes(findable()), feed::routes(), admin::routes(), protection::routes(), health::routes()];
     commands().into_iter().chain(reads()).chain(others).collect()
 }
 

@@ -98,16 +98,28 @@ catalog! {
     Claim   = "claim" / "any"       => crate::claim::ClaimEvent;
     Contact = "crm"   / "contact"   => crate::crm::contact::ContactEvent;
     Order   = "shop"  / "order"     => crate::shop::order::OrderEvent;
+    Fulfilment = "shop" / "fulfilment" => crate::shop::fulfilment::FulfilmentEvent;
     Product = "shop"  / "product"   => crate::shop::product::ProductEvent;
     Page = "cms" / "page" => crate::cms::page::PageEvent;
+    File = "cms" / "file" => crate::cms::file::FileEvent;
     Course = "learning" / "course" => crate::learning::course::CourseEvent;
     Enrolment = "learning" / "enrolment" => crate::learning::enrolment::EnrolmentEvent;
     Campaign = "mail" / "campaign" => crate::mail::campaign::CampaignEvent;
     Chunk = "mail" / "chunk" => crate::mail::chunk::ChunkEvent;
+    Feedback = "mail" / "feedback" => crate::mail::feedback::FeedbackEvent;
+    Message = "mail" / "message" => crate::mail::message::MessageEvent;
+    MailSettings = "mail" / "settings" => crate::mail::settings::MailSettingsEvent;
+    Response = "mail" / "response" => crate::mail::response::ResponseEvent;
+    Suppression = "mail" / "suppression" => crate::mail::suppression::SuppressionEvent;
+    TestSend = "mail" / "test_send" => crate::mail::test_send::TestSendEvent;
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
+    Segment = "crm" / "segment" => crate::crm::segment::SegmentEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
     Account = "identity" / "account" => crate::identity::account::AccountEvent;
     Session = "identity" / "session" => crate::identity::session::SessionEvent;
     ApiKey  = "identity" / "api_key" => crate::identity::api_key::ApiKeyEvent;
+    Worker = "platform" / "worker" => crate::platform::worker::WorkerEvent;
+    ParkedItem = "platform" / "parked_item" => crate::platform::parked_item::ParkedItemEvent;
+    Alarm = "platform" / "alarm" => crate::platform::alarm::AlarmEvent;
 }

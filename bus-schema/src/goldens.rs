@@ -7,6 +7,7 @@ use crate::{
     codec,
     crm::contact::{ConsentEvidence, ConsentGiven, ContactCreated, ContactDetails},
     ids::KeyId,
+    mail::suppression::{SuppressedPerson, SuppressionAdded},
     sealed::{Keyring, Revealed, SealingKey, hex, unhex},
     shop::order::{BuyerDetails, OrderPlaced},
     time::Micros,
@@ -152,9 +153,9 @@ fn with_unknown_key(bytes: &[u8]) -> Option<Vec<u8>> {
         0xde => (u16::from_be_bytes([*bytes.get(1)?, *bytes.get(2)?]), &bytes[3..]),
         _ => return None,
     };
-    // A map of 16 bits' length, its entries, and "unknown": [1, {}].
+    // A map of 16 bits' length, its entries, and "of_later": [1, {}]; no event of today has such a field.
     let [high, low] = (count + 1).to_be_bytes();
-    Some([&[0xde, high, low], entries, &[0xa7], b"unknown", &[0x92, 0x01, 0x80]].concat())
+    Some([&[0xde, high, low], entries, &[0xa8], b"of_later", &[0x92, 0x01, 0x80]].concat())
 }
 
 #[test]
@@ -206,6 +207,12 @@ fn personal_data_of_every_release_opens() {
     assert_eq!(given.evidence.open(&keyring()).unwrap(), Revealed::Known(evidence()));
     let placed: OrderPlaced = codec::decode(&body("order.placed.1.json")).unwrap();
     assert_eq!(placed.buyer.open(&keyring()).unwrap(), Revealed::Known(buyer()));
+    let added: SuppressionAdded = codec::decode(&body("suppression.added.1.json")).unwrap();
+    assert_eq!(added.person.open(&keyring()).unwrap(), Revealed::Known(suppressed()));
+}
+
+fn suppressed() -> SuppressedPerson {
+    SuppressedPerson { email: "ada@example.org".into(), note: Some("mailbox closed".into()) }
 }
 
 fn ada() -> ContactDetails {

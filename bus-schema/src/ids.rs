@@ -43,6 +43,34 @@ uuid_id! {
     KeyId
 }
 
+uuid_id! {
+    /// One effect of a worker: a command, a mail, a stored file. Derived from its cause, so that it is the same after
+    /// every retry; it is the SMTP Message-ID, the S3 key, the provider's idempotency key.
+    EffectId
+}
+
+impl EffectId {
+    /// What a worker does because of an event.
+    pub fn of(event: EventId, worker: &str) -> Self {
+        Self(Uuid::new_v5(&event.0, format!("effect:{worker}").as_bytes()))
+    }
+
+    /// What a process does because of its own state, whatever made it look: `what` tells its effects apart.
+    pub fn of_process(process: Uuid, what: &str) -> Self {
+        Self(Uuid::new_v5(&process, format!("process-effect:{what}").as_bytes()))
+    }
+
+    /// One of several effects of the same cause.
+    pub fn part(self, what: &str) -> Self {
+        Self(Uuid::new_v5(&self.0, format!("part:{what}").as_bytes()))
+    }
+
+    /// The command that is this effect.
+    pub fn command(self) -> CommandId {
+        CommandId(Uuid::new_v5(&self.0, b"command"))
+    }
+}
+
 impl CommandId {
     /// A command nobody will retry under the same id.
     pub fn random() -> Self {
@@ -57,6 +85,11 @@ impl CommandId {
     /// The id of the `index`-th event this command causes.
     pub fn event(self, index: usize) -> EventId {
         EventId(self.derive("event", index))
+    }
+
+    /// The command that carries out a part of this one on another aggregate.
+    pub fn step(self, name: &str) -> Self {
+        Self(self.derive(name, 0))
     }
 
     /// The id of an aggregate this command creates; `index` tells several apart.
@@ -173,5 +206,18 @@ mod tests {
         assert_eq!(command.event(0), command.event(0));
         assert_ne!(command.event(0), command.event(1));
         assert_ne!(command.event(0).0, command.aggregate(0));
+    }
+
+    #[test]
+    fn an_effect_is_known_by_its_cause_and_its_worker() {
+        let (event, other) = (EventId(Uuid::from_u128(1)), EventId(Uuid::from_u128(2)));
+        let effect = EffectId::of(event, "letters");
+        assert_eq!(effect, EffectId::of(event, "letters"));
+        assert_eq!(effect.to_string(), "642aaacf-76d9-5d2b-876c-07d587b873a5", "it must never change");
+        for different in [EffectId::of(other, "letters"), EffectId::of(event, "imports"), effect.part("a")] {
+            assert_ne!(effect, different);
+            assert_ne!(effect.command(), different.command());
+        }
+        assert_ne!(EffectId::of_process(event.0, "a"), EffectId::of_process(event.0, "b"));
     }
 }

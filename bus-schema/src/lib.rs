@@ -23,6 +23,7 @@ pub mod crm;
 pub mod identity;
 pub mod learning;
 pub mod mail;
+pub mod platform;
 pub mod shop;
 
 #[cfg(test)]
@@ -30,7 +31,7 @@ mod goldens;
 
 pub use catalog::AnyEvent;
 pub use envelope::{Actor, Envelope, Recorded, StoredEvent};
-pub use ids::{Cell, CommandId, EventId, KeyId, TenantId};
+pub use ids::{Cell, CommandId, EffectId, EventId, KeyId, TenantId};
 pub use money::{Currency, Money};
 pub use sealed::{Keyring, Personal, Revealed, Sealed, SealingKey};
 pub use subject::{Address, Subject};

@@ -21,6 +21,17 @@ impl Currency {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("only upper-case ASCII letters pass `try_new`")
     }
+
+    /// Digits after the decimal point (ISO 4217).
+    pub fn minor_digits(&self) -> usize {
+        match self.as_str() {
+            "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+            | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+            "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+            "CLF" | "UYW" => 4,
+            _ => 2,
+        }
+    }
 }
 
 impl fmt::Debug for Currency {
@@ -67,6 +78,26 @@ impl Money {
     /// `None` when the result does not fit.
     pub fn times(self, quantity: u32) -> Option<Self> {
         Some(Self::new(self.amount.checked_mul(i64::from(quantity))?, self.currency))
+    }
+
+    /// As people read it: `1,234.50 EUR`.
+    pub fn written(self, decimal: &str, group: &str) -> String {
+        let digits = self.currency.minor_digits();
+        let scale = 10u64.pow(digits as u32);
+        let (whole, minor) = (self.amount.unsigned_abs() / scale, self.amount.unsigned_abs() % scale);
+        let mut text = String::from(if self.amount < 0 { "-" } else { "" });
+        let figures = whole.to_string();
+        for (index, figure) in figures.char_indices() {
+            if index > 0 && (figures.len() - index).is_multiple_of(3) {
+                text.push_str(group);
+            }
+            text.push(figure);
+        }
+        if digits > 0 {
+            text.push_str(decimal);
+            text.push_str(&format!("{minor:0digits$}"));
+        }
+        text + " " + self.currency.as_str()
     }
 
     /// `None` for two currencies or when the result does not fit.

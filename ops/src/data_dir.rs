@@ -6,9 +6,11 @@
 //! ```text
 //! FORMAT   the number of this layout           LOCK    locked while in use, holds the owner's process id
 //! nats/    the event log and its server        views/  the read store          search/  the search index
-//! blobs/   files                               keys/   secrets, 0600           logs/    logs of supervised programs
+//! blobs/   imported files                      keys/   secrets, 0600           logs/    logs of supervised programs
 //! imports/ reports and progress of imports     eraser.json  how far the eraser has come
-//! mail/    the journal of what is being sent
+//! mail/    the journal of what is being sent   archive/ what is on its way to providers
+//! files/   uploaded files, by their content    inbox/   mails that were taken on this machine (`--local-inbox`)
+//! providers/ local S3 servers, if asked for    RESTORING there while a restore is not complete
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -24,7 +26,9 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
-const FOLDERS: [&str; 8] = ["nats", "views", "search", "blobs", "imports", "mail", "keys", "logs"];
+/// Says that what is here is a part of a log only.
+const RESTORING_FILE: &str = "RESTORING";
+const FOLDERS: [&str; 10] = ["nats", "views", "search", "blobs", "files", "imports", "mail", "archive", "keys", "logs"];
 
 /// A platform that just stopped, or a `millrace doctor` that just looks, holds the lock for a moment longer.
 const LOCK_ATTEMPTS: u32 = 4;
@@ -41,6 +45,13 @@ pub enum DataDirError {
     Newer { path: PathBuf, found: u32 },
     #[error("{path} holds no readable format number: restore the data directory from a backup, or choose another")]
     UnreadableFormat { path: PathBuf },
+    #[error(
+        "the data directory {path} holds a restore that did not end: run the same `millrace restore` again, which begins anew, \
+         or remove the directory"
+    )]
+    HalfRestored { path: PathBuf },
+    #[error("{path} holds a platform's data: a restore goes into an empty or a new directory and overwrites nothing")]
+    Filled { path: PathBuf },
     #[error("{path} is not empty and no data directory of millrace: choose an empty or a new directory")]
     Foreign { path: PathBuf },
     #[error("cannot {action} {path}: check that it is on a local disk with free space and belongs to this user")]
@@ -67,6 +78,49 @@ impl DataDir {
     ///
     /// A directory that holds something else than a data directory is refused and left as it is.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let data = Self::prepare(path)?;
+        if data.root.join(RESTORING_FILE).exists() {
+            return Err(DataDirError::HalfRestored { path: data.root });
+        }
+        Ok(data)
+    }
+
+    /// The same for a restore: an empty directory, or one whose restore did not end, which begins anew. Until
+    /// [`DataDir::restored`] nothing else opens it.
+    pub fn open_to_restore(path: &Path) -> Result<Self, DataDirError> {
+        let data = Self::prepare(path)?;
+        let marker = data.root.join(RESTORING_FILE);
+        if marker.exists() {
+            for folder in [data.root.join("nats"), data.archive()] {
+                fs::remove_dir_all(&folder).map_err(fault("empty", &folder))?;
+                create_private(&folder)?;
+            }
+            return Ok(data);
+        }
+        for folder in FOLDERS {
+            if !is_empty(&data.root.join(folder))? {
+                return Err(DataDirError::Filled { path: data.root });
+            }
+        }
+        let mark = || {
+            File::create(&marker)?.sync_all()?;
+            File::open(&data.root)?.sync_all()
+        };
+        mark().map_err(fault("write", &marker))?;
+        Ok(data)
+    }
+
+    /// The restore is complete.
+    pub fn restored(&self) -> Result<(), DataDirError> {
+        let marker = self.root.join(RESTORING_FILE);
+        let unmark = || {
+            fs::remove_file(&marker)?;
+            File::open(&self.root)?.sync_all()
+        };
+        unmark().map_err(fault("remove", &marker))
+    }
+
+    fn prepare(path: &Path) -> Result<Self, DataDirError> {
         create_private(path)?;
         let root = path.canonicalize().map_err(fault("resolve", path))?;
         let found = read_format(&root)?;
@@ -111,9 +165,14 @@ impl DataDir {
         self.root.join("search")
     }
 
-    /// Uploaded and generated files.
+    /// Files that are imported, as long as their imports need them.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
+    }
+
+    /// The bytes of uploaded files.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files")
     }
 
     /// Reports and progress of imports.
@@ -124,6 +183,16 @@ impl DataDir {
     /// The journal of what is being sent; it makes this process the worker it is.
     pub fn mail(&self) -> PathBuf {
         self.root.join("mail")
+    }
+
+    /// What is on its way to the providers of the archive, and which epoch is written there.
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
+    /// The S3 servers that `--local-archives` starts.
+    pub fn providers(&self) -> PathBuf {
+        self.root.join("providers")
     }
 
     /// Secrets; every file in it has mode 0600.
@@ -297,6 +366,25 @@ mod tests {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         DataDir::open(folder.path()).unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_restore_goes_into_nothing_or_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let dir = DataDir::open_to_restore(&path).unwrap();
+        fs::write(dir.nats().join("half"), "x").unwrap();
+        drop(dir);
+        let message = DataDir::open(&path).unwrap_err().to_string();
+        assert!(message.contains("restore that did not end"), "{message}");
+        let dir = DataDir::open_to_restore(&path).unwrap();
+        assert!(!dir.nats().join("half").exists(), "it began anew");
+        dir.restored().unwrap();
+        fs::write(dir.nats().join("log"), "x").unwrap();
+        drop(dir);
+        assert!(matches!(DataDir::open_to_restore(&path), Err(DataDirError::Filled { .. })));
+        assert!(path.join("nats/log").exists());
+        DataDir::open(&path).unwrap();
     }
 
     #[test]

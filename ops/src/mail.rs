@@ -1,29 +1,58 @@
-//! The mail provider of an installation, from flags and the environment.
+//! The mail providers of an installation, from flags and the environment.
 
+mod board;
+mod providers;
+
+pub use board::ProviderBoard;
+use bus_schema::TenantId;
+use providers::{ProviderEntry, ProvidersFile};
+use serde::Deserialize;
 use std::{
+    collections::BTreeSet,
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 use workers::{
     mail::{
         Domain,
-        campaign::{Outlet, OutletError},
+        campaign::{Outlet, OutletError, Pace},
         dkim::{DkimError, DkimKey, Signer},
+        providers::ProvidersError,
+        sns::SnsOptions,
     },
-    smtp::{Credentials, Roots, RootsError, Security, SmtpOptions},
+    smtp::{Credentials, RootsError},
 };
 
+/// What the provider of the flags is called.
+const MAIN: &str = "main";
 /// Bytes of a file of credentials, keys or certificates.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// The provider that campaigns are handed to. Without `--mail-host` campaigns stay scheduled.
+/// The providers that campaigns are handed to. Without any campaigns stay scheduled.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Mail provider")]
 pub struct MailArgs {
     /// Name or IP address of the provider's SMTP server
     #[arg(long, env = "MILLRACE_MAIL_HOST", requires_all = ["mail_from_domain", "public_url"])]
     pub mail_host: Option<String>,
+    /// A file of several providers in the order in which they are tried, with rates and limits of domains (JSON, see the runbook
+    /// sending-stopped.md); instead of --mail-host and what goes with it
+    #[arg(long, env = "MILLRACE_MAIL_PROVIDERS", conflicts_with = "mail_host",
+        requires_all = ["mail_from_domain", "public_url"])]
+    pub mail_providers: Option<PathBuf>,
+    /// Mails a second at most; as fast as the provider takes them when absent
+    #[arg(long, env = "MILLRACE_MAIL_PER_SECOND")]
+    pub mail_per_second: Option<f64>,
+    /// How long a mail rests that nobody takes for the time being, in seconds, for each time; after the last it stays deferred
+    #[arg(long, env = "MILLRACE_MAIL_DEFERRALS", value_delimiter = ',', default_values_t = [60, 300, 900, 3600, 3600],
+        value_parser = clap::value_parser!(i64).range(1..=86_400))]
+    pub mail_deferrals: Vec<i64>,
+    /// How long a worker has the recipients it sends to, in seconds; tests make it short
+    #[arg(long, env = "MILLRACE_MAIL_LEASE", hide = true, default_value_t = 60,
+        value_parser = clap::value_parser!(i64).range(3..=600))]
+    pub mail_lease: i64,
     /// Its port; 465 with implicit TLS and 587 with STARTTLS when absent
     #[arg(long, env = "MILLRACE_MAIL_PORT")]
     pub mail_port: Option<u16>,
@@ -42,9 +71,21 @@ pub struct MailArgs {
     /// The domain bounces come back to; the sender's when absent
     #[arg(long, env = "MILLRACE_MAIL_BOUNCE_DOMAIN")]
     pub mail_bounce_domain: Option<String>,
+    /// Also take the mail that bounces at this address, as the mail server of the bounce domain
+    #[arg(long, env = "MILLRACE_BOUNCE_LISTEN")]
+    pub bounce_listen: Option<SocketAddr>,
+    /// Take notifications of Amazon SES for a tenant from this topic of Amazon SNS, as TENANT=arn:aws:sns:…; may be repeated
+    #[arg(long = "sns-topic", env = "MILLRACE_SNS_TOPICS", value_delimiter = ',', value_name = "TENANT=ARN")]
+    pub sns_topics: Vec<String>,
+    /// Also believe signatures of version 1 (SHA-1), which a topic has unless its SignatureVersion is set to 2
+    #[arg(long, env = "MILLRACE_SNS_SHA1", requires = "sns_topics")]
+    pub sns_sha1: bool,
     /// Connections at once
     #[arg(long, env = "MILLRACE_MAIL_CONNECTIONS", default_value_t = 8)]
     pub mail_connections: usize,
+    /// Connections beside them for mail to one person, which waits behind no campaign
+    #[arg(long, env = "MILLRACE_MAIL_MESSAGE_CONNECTIONS", default_value_t = 2)]
+    pub mail_message_connections: usize,
     /// The private RSA key mails are signed with (DKIM, PEM); without it the provider has to sign
     #[arg(long, env = "MILLRACE_MAIL_DKIM_KEY", requires = "mail_dkim_selector")]
     pub mail_dkim_key: Option<PathBuf>,
@@ -57,7 +98,8 @@ pub struct MailArgs {
 }
 
 /// How the connection to a provider is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MailSecurity {
     /// TLS from the first byte
     #[default]
@@ -69,26 +111,44 @@ pub enum MailSecurity {
 }
 
 impl MailArgs {
+    /// Whose topics of SNS may speak for which tenant; `None` when none is named.
+    pub fn sns(&self) -> Result<Option<SnsOptions>, MailArgsError> {
+        let topic = |text: &String| {
+            let wrong = || MailArgsError::Topic { text: text.clone() };
+            let (tenant, topic) =
+                text.split_once('=').filter(|(_, topic)| topic.starts_with("arn:")).ok_or_else(wrong)?;
+            Ok((TenantId::try_new(tenant.trim()).map_err(|_| wrong())?, topic.trim().to_owned()))
+        };
+        let topics = self.sns_topics.iter().map(topic).collect::<Result<BTreeSet<_>, MailArgsError>>()?;
+        Ok(Some(SnsOptions { topics, sha1: self.sns_sha1 }).filter(|options| !options.topics.is_empty()))
+    }
+
+    /// What the server for bounces calls itself.
+    pub fn bounce_name(&self) -> &str {
+        self.mail_bounce_domain.as_deref().or(self.mail_from_domain.as_deref()).unwrap_or("localhost")
+    }
+
     /// The way out; `None` when no provider is named.
     pub fn outlet(&self) -> Result<Option<Outlet>, MailArgsError> {
-        let Some(host) = &self.mail_host else { return Ok(None) };
+        let file = match (&self.mail_host, &self.mail_providers) {
+            (Some(host), _) => ProvidersFile::of(ProviderEntry {
+                name: MAIN.to_owned(),
+                host: host.clone(),
+                port: self.mail_port,
+                security: self.mail_security,
+                credentials: self.mail_credentials.clone(),
+                ca: self.mail_ca.clone(),
+                connections: self.mail_connections,
+                per_second: self.mail_per_second,
+            }),
+            (None, Some(path)) => ProvidersFile::read(path)?,
+            (None, None) => return Ok(None),
+        };
         let missing = |what| MailArgsError::Missing { what };
         let from = domain(self.mail_from_domain.as_deref().ok_or(missing("--mail-from-domain"))?)?;
         let bounce = self.mail_bounce_domain.as_deref().map(domain).transpose()?.unwrap_or_else(|| from.clone());
         let public = self.public_url.as_deref().ok_or(missing("--public-url"))?;
-        let (security, usual) = match self.mail_security {
-            MailSecurity::Tls => (Security::ImplicitTls, 465),
-            MailSecurity::Starttls => (Security::StartTls, 587),
-            MailSecurity::PlainLoopback => (Security::PlainForLoopbackOnly, 25),
-        };
-        let roots = match (&self.mail_ca, security) {
-            (Some(path), _) => Roots::from_pem(&read(path)?)?,
-            (None, Security::PlainForLoopbackOnly) => Roots::none()?,
-            (None, _) => Roots::system()?,
-        };
-        let port = self.mail_port.unwrap_or(usual);
-        let mut options = SmtpOptions::new(host.clone(), port, security, from.clone(), roots);
-        options.credentials = self.mail_credentials.as_deref().map(credentials).transpose()?;
+        let providers = file.providers(&from)?;
         let signer = match (&self.mail_dkim_key, &self.mail_dkim_selector) {
             (Some(path), Some(selector)) => {
                 let key = DkimKey::from_pem(selector, &read(path)?)?;
@@ -97,7 +157,15 @@ impl MailArgs {
             (Some(_), None) => return Err(missing("--mail-dkim-selector")),
             _ => None,
         };
-        Ok(Some(Outlet::try_new(options, self.mail_connections, from, bounce, signer, public)?))
+        let outlet = Outlet::try_new(providers, from, bounce, signer, public)?;
+        Ok(Some(outlet.reserving(self.mail_message_connections)?))
+    }
+
+    pub fn pace(&self) -> Pace {
+        if self.mail_deferrals.is_empty() {
+            return Pace::default();
+        }
+        Pace { lease_seconds: self.mail_lease, deferrals: self.mail_deferrals.as_slice().into() }
     }
 }
 
@@ -131,8 +199,14 @@ pub enum MailArgsError {
     Domain { name: String, why: String },
     #[error("{path} cannot be read: {source}; check its name and who may read it")]
     File { path: String, source: io::Error },
+    #[error("{text:?} names no topic: write TENANT=arn:aws:sns:REGION:ACCOUNT:NAME")]
+    Topic { text: String },
     #[error("{path} holds no credentials: the first line is the user, the second the password")]
     Credentials { path: String },
+    #[error("{path} does not describe mail providers: {source}; see the runbook sending-stopped.md for its form")]
+    ProvidersFile { path: String, source: serde_json::Error },
+    #[error(transparent)]
+    Providers(#[from] ProvidersError),
     #[error(transparent)]
     Roots(#[from] RootsError),
     #[error(transparent)]
@@ -151,6 +225,7 @@ mod tests {
             mail_security: MailSecurity::PlainLoopback,
             mail_from_domain: Some("shop.example".into()),
             mail_connections: 8,
+            mail_message_connections: 2,
             public_url: Some("https://shop.example".into()),
             ..MailArgs::default()
         }
@@ -167,6 +242,11 @@ mod tests {
         let wrong = |args: MailArgs| args.outlet().unwrap_err().to_string();
         assert!(wrong(MailArgs { mail_from_domain: Some("localhost".into()), ..args() }).contains("localhost"));
         assert!(wrong(MailArgs { public_url: Some("http://shop.example".into()), ..args() }).contains("--public-url"));
+        let topics = |text: &str| MailArgs { sns_topics: vec![text.into()], ..args() }.sns();
+        assert!(topics("demo=arn:aws:sns:eu-west-1:1:mails").unwrap().is_some());
+        for bad in ["demo", "demo=x", "De mo=arn:aws:sns:eu-west-1:1:mails", ""] {
+            assert!(topics(bad).unwrap_err().to_string().contains("TENANT=arn"), "{bad}");
+        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         assert!(wrong(MailArgs { mail_credentials: Some(path.clone()), ..args() }).contains("cannot be read"));

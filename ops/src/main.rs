@@ -1,16 +1,25 @@
 //! `millrace`: the one binary of the platform.
 
+mod archive;
 mod cli;
 mod data_dir;
 mod disk;
 mod doctor;
+mod feedback_desk;
+mod file_desk;
 mod import_desk;
+mod inbox;
+mod local_s3;
 mod mail;
+mod mail_desk;
+mod message_desk;
 mod nats;
 mod platform;
 mod ready;
+mod sender;
 mod setup;
 mod up;
+mod workforce;
 
 use clap::{Parser, Subcommand};
 use std::{io::Write, process::ExitCode};
@@ -32,12 +41,17 @@ const EXAMPLES: &str = "Examples:
   millrace events tail --context crm
   millrace import contacts people.csv --dry-run
   millrace views list
+  millrace protection status
+  millrace restore --from https://s3.example.com/archive --into ./restored --help
+  millrace workers
   millrace doctor";
 
 #[derive(Subcommand)]
 enum Command {
     /// Start the whole platform in this process, with its own nats-server
     Up(up::UpArgs),
+    /// Send the campaigns of a running platform from one more process
+    Sender(sender::SenderArgs),
     /// Say what is wrong on this machine or in a data directory, and how to fix it
     Doctor(doctor::DoctorArgs),
     /// Read the log: tail, show, export, replay
@@ -48,6 +62,12 @@ enum Command {
     Import(cli::import::ImportArgs),
     /// List, build, switch and retire the views
     Views(cli::views::ViewsArgs),
+    /// How well the log is protected by copies, and whether they are whole
+    Protection(cli::protection::ProtectionArgs),
+    /// Make a data directory out of the archive of one provider
+    Restore(cli::restore::RestoreArgs),
+    /// What acts on the log: whether it runs, how far it is, what went wrong
+    Workers(cli::workers::WorkersArgs),
 }
 
 fn main() -> ExitCode {
@@ -62,11 +82,18 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let outcome = match cli.command {
             Command::Up(args) => up::run(args).await.map_err(cli::client::CliError::from),
+            Command::Sender(args) => sender::run(args).await.map_err(cli::client::CliError::from),
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,
             Command::Demo(args) => cli::demo::run(args).await,
             Command::Import(args) => cli::import::run(args).await,
             Command::Views(args) => cli::views::run(args).await,
+            Command::Protection(args) => match cli::protection::run(args).await {
+                Ok(code) => return code,
+                Err(error) => Err(error),
+            },
+            Command::Restore(args) => cli::restore::run(args).await,
+            Command::Workers(args) => cli::workers::run(args).await,
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -19,6 +19,9 @@ pub struct Ready {
     pub api_key: String,
     pub pid: u32,
     pub nats_pid: Option<u32>,
+    /// Where mails are looked at that do not leave this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<String>,
 }
 
 impl Ready {

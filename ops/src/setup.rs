@@ -61,5 +61,14 @@ async fn make(platform: &Platform, tenant: &str) -> Result<Ready, AnyError> {
     }
     let made = api_key::create(writer, &name, &fresh(), "first key", &Scopes::parse(["*"])?, None).await?;
     let api_key = made.token.map(|token| token.expose()).unwrap_or_default();
-    Ok(Ready { url: String::new(), tenant: tenant.into(), email, password, api_key, pid: 0, nats_pid: None })
+    Ok(Ready {
+        url: String::new(),
+        tenant: tenant.into(),
+        email,
+        password,
+        api_key,
+        pid: 0,
+        nats_pid: None,
+        inbox: None,
+    })
 }

@@ -1,8 +1,11 @@
 //! `millrace up`
 
 use crate::{
+    archive::{ArchiveArgs, KEY_FILE, Restored, announce},
     cli::{client::Client, demo},
     disk,
+    file_desk::FileArgs,
+    inbox::{Inbox, InboxArgs},
     mail::MailArgs,
     platform::{Platform, StartError},
     ready::{self, Ready},
@@ -31,27 +34,63 @@ pub struct UpArgs {
     pub no_demo: bool,
     #[command(flatten)]
     pub mail: MailArgs,
+    #[command(flatten)]
+    pub files: FileArgs,
+    #[command(flatten)]
+    pub inbox: InboxArgs,
+    #[command(flatten)]
+    pub archives: ArchiveArgs,
 }
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
-    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
-    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // A log that cannot be written, on a full disk for example, must not take requests with it.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).log_internal_errors(false);
-    log.with_writer(std::io::stderr).init();
+    init_log();
     // Take the port first: a used one is the commonest mistake and the cheapest to find.
     let address = args.listen.to_string();
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| StartError::Listen { address: address.clone(), source })?;
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-    let platform = Platform::start(&args.data_dir, args.mail.outlet()?).await?;
-    let outcome = serve(&args, &platform, listener, bound).await;
+    let inbox = args.inbox.start(&args.data_dir).await?;
+    let outlet = match &inbox {
+        Some(inbox) => Some(inbox.outlet(bound)?),
+        None => args.mail.outlet()?,
+    };
+    let (pace, archives) = (args.mail.pace(), &args.archives);
+    let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, args.files).await?;
+    let bounces = match args.mail.bounce_listen {
+        Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
+        None => Ok(()),
+    };
+    let heard = match args.mail.sns() {
+        Ok(Some(options)) => platform.hear_sns(options),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = bounces.and(heard) {
+        platform.stop().await;
+        return Err(error);
+    }
+    let outcome = serve(&args, &platform, listener, bound, inbox.as_ref().map(Inbox::url)).await;
     platform.stop().await;
     outcome
 }
 
-async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound: SocketAddr) -> Result<(), StartError> {
+/// What this process has to say goes to the standard error.
+pub fn init_log() {
+    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // A log that cannot be written, on a full disk for example, must not take requests with it.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).log_internal_errors(false);
+    log.with_writer(std::io::stderr).init();
+}
+
+async fn serve(
+    args: &UpArgs,
+    platform: &Platform,
+    listener: TcpListener,
+    bound: SocketAddr,
+    inbox: Option<String>,
+) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let signals = stop.clone();
     tokio::spawn(async move {
@@ -59,7 +98,8 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
         _ = writeln!(std::io::stderr(), "stopping…");
         signals.cancel();
     });
-    let tenant = if args.no_demo { "main" } else { "demo" };
+    let restored = Restored::read(&platform.data().archive())?;
+    let tenant = first_tenant(restored.as_ref(), args.no_demo);
     let (login, first_start) = setup::ensure(platform, tenant).await?;
     // The first tenant is the one whose people run this installation.
     platform.app.operated_by(TenantId::try_new(&login.tenant).map_err(|error| StartError::Setup(error.to_string()))?);
@@ -80,6 +120,7 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
         api_key: login.api_key,
         pid: std::process::id(),
         nats_pid: platform.nats_pid(),
+        inbox,
     };
     let files = [Some(platform.data().root().join(ready::FILE)), args.ready_file.clone()];
     for path in files.iter().flatten() {
@@ -87,10 +128,11 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
         ready.write(path).map_err(failed)?;
     }
     greet(&ready);
-    if first_start && !args.no_demo {
-        let client = Client::new(&ready.url, &ready.api_key);
+    greet_providers(args, platform);
+    if first_start && !args.no_demo && restored.is_none() {
+        let (client, send) = (Client::new(&ready.url, &ready.api_key), ready.inbox.is_some());
         tokio::spawn(async move {
-            if let Err(error) = demo::fill(client, 1).await {
+            if let Err(error) = demo::fill(client, 1, send).await {
                 eprintln!("the demo data is not complete: {error}; `millrace demo` goes on");
             }
         });
@@ -110,15 +152,47 @@ async fn serve(args: &UpArgs, platform: &Platform, listener: TcpListener, bound:
     full.map_or(Ok(()), |full| Err(full.into()))
 }
 
+/// The tenant whose people operate the installation. A restored log has its own already.
+fn first_tenant(restored: Option<&Restored>, no_demo: bool) -> &'static str {
+    let wanted = if no_demo { ["main", "demo"] } else { ["demo", "main"] };
+    let known = |name: &&str| restored.is_some_and(|restored| restored.tenants.iter().any(|tenant| tenant == name));
+    wanted.into_iter().find(known).unwrap_or(wanted[0])
+}
+
+fn greet_providers(args: &UpArgs, platform: &Platform) {
+    let mut text = String::new();
+    let keys = platform.data().keys();
+    let archive_key = args.archives.archive_key.clone().unwrap_or_else(|| keys.join(KEY_FILE));
+    if platform.made_archive_key() {
+        text.push_str(&format!("\n{}\n", announce(&archive_key, &keys.join("root.key"))));
+    }
+    if let Some(local) = platform.local_providers().last() {
+        text.push_str(&format!(
+            "
+The log is archived to two S3 servers on this machine ({}). Try:
+  millrace protection status --data-dir {data}
+  millrace restore --from {} --archive-key {} --root-key {} --into restored
+",
+            platform.local_providers().iter().map(|one| one.address()).collect::<Vec<_>>().join(", "),
+            local.folder().display(),
+            archive_key.display(),
+            keys.join("root.key").display(),
+            data = platform.data().root().display(),
+        ));
+    }
+    _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 fn greet(ready: &Ready) {
-    let Ready { url, tenant, email, password, api_key, .. } = ready;
+    let Ready { url, tenant, email, password, api_key, inbox, .. } = ready;
+    let inbox = inbox.as_ref().map(|inbox| format!("\n  inbox           {inbox}")).unwrap_or_default();
     // Nobody may be listening, which is no reason to stop.
     _ = writeln!(
         std::io::stdout(),
         "Millrace serves at {url}
 
   API reference   {url}/docs
-  site            {url}/sites/{tenant}/
+  site            {url}/sites/{tenant}/{inbox}
   tenant          {tenant}
   login           {email} / {password}
   API key         {api_key}
@@ -132,7 +206,8 @@ Ctrl-C stops everything; the next start keeps all data."
     );
 }
 
-async fn stop_signal() {
+/// Returns when this process is asked to end.
+pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {

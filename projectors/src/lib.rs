@@ -17,6 +17,7 @@ pub mod lane;
 pub mod learning;
 pub mod listing;
 pub mod mail;
+pub mod platform;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;

@@ -75,6 +75,10 @@ pub trait ReadStorePort {
     /// example `contacts_v1_g0`). Nothing happens when there are none.
     fn drop_tables(&self, generation: &str) -> impl Future<Output = Result<(), ReadStoreError>> + Send;
 
+    /// A digest over every row of a table that can be read: place, time and body, in the order of their places (SHA-256). Equal
+    /// rows have equal digests, however they came to be; tombstones are not in it. Reads the whole table.
+    fn digest(&self, table: &TableId) -> impl Future<Output = Result<[u8; 32], ReadStoreError>> + Send;
+
     /// Names of all tables, ordered.
     fn tables(&self) -> impl Future<Output = Result<Vec<TableId>, ReadStoreError>> + Send;
 
@@ -147,6 +151,10 @@ impl ReadStorePort for ReadStore {
 
     async fn drop_tables(&self, generation: &str) -> Result<(), ReadStoreError> {
         delegate!(self.drop_tables(generation))
+    }
+
+    async fn digest(&self, table: &TableId) -> Result<[u8; 32], ReadStoreError> {
+        delegate!(self.digest(table))
     }
 
     async fn tables(&self) -> Result<Vec<TableId>, ReadStoreError> {

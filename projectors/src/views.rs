@@ -4,10 +4,12 @@ use crate::{
     generation::{self, Generation, Stage},
     lane::{Lane, Slot, ViewStatus, mark_cell},
     projection::Projection,
-    read_store::{ReadStore, ReadStoreError, ReadStorePort},
+    read_store::{ReadStore, ReadStoreError, ReadStorePort, TableId},
     skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, RwLock},
@@ -24,6 +26,16 @@ struct Inner {
     projections: HashMap<&'static str, Arc<dyn Projection>>,
     slots: RwLock<BTreeMap<Generation, (Arc<Slot>, Stage)>>,
     bus: RwLock<Option<Bus>>,
+}
+
+/// What a view holds, in one number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ViewDigest {
+    pub generation: String,
+    /// Where the view stood before its rows were read.
+    pub position: u64,
+    /// In hexadecimal digits.
+    pub digest: String,
 }
 
 impl Views {
@@ -117,6 +129,30 @@ impl Views {
             Ok(Ok(_)) => Ok(()),
             _ => Err(ViewError::Behind { view: view.to_owned(), position: slot.position(), wanted: seq }),
         }
+    }
+
+    /// Each serving generation with the position it stands at and a digest over all its rows (SHA-256). Two of one version have
+    /// the same when they saw the same log up to the same position. Reads every row.
+    pub async fn digests(&self) -> Result<Vec<ViewDigest>, ViewError> {
+        let serving: Vec<Arc<Slot>> = {
+            let slots = read(&self.0.slots);
+            slots.values().filter(|(_, stage)| *stage == Stage::Serving).map(|(slot, _)| slot.clone()).collect()
+        };
+        let tables = self.0.store.tables().await?;
+        let mut digests = Vec::new();
+        for slot in serving {
+            let generation = slot.generation().to_string();
+            let own =
+                |table: &&TableId| table.as_str().strip_prefix(&generation).is_some_and(|rest| rest.starts_with('.'));
+            let (mut whole, position) = (Sha256::new(), slot.position());
+            for table in tables.iter().filter(own) {
+                whole.update(table.as_str().as_bytes());
+                whole.update(self.0.store.digest(table).await?);
+            }
+            let digest = whole.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            digests.push(ViewDigest { generation, position, digest });
+        }
+        Ok(digests)
     }
 
     /// How every generation stands.

@@ -25,30 +25,47 @@ pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Scale {
     /// Fewer commands and a tenth of the events where a row needs a large log.
     pub(crate) quick: bool,
+    /// Events of a row that can be made as large as wanted.
+    pub(crate) events: Option<usize>,
+    /// Of a campaign, where something else is wanted than the row's own size.
+    pub(crate) recipients: Option<usize>,
 }
 
 impl Scale {
     pub(crate) fn of<T>(self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
+
+    /// Events of such a row.
+    pub(crate) fn events(self, full: usize, quick: usize) -> usize {
+        self.events.unwrap_or_else(|| self.of(full, quick))
+    }
 }
 
-const USAGE: &str = "Usage: bench [--quick] [--only NAME]...
+const USAGE: &str = "Usage: bench [--quick] [--events N] [--only NAME]...
 
 Measures the running platform against ceilings of the same run and prints a table.
 
   --quick      fewer commands; the growth row compares with 100,000 events instead of 1,000,000
+  --events N   events that the archive row restores, instead of 100,000
+  --recipients N
+               recipients of a campaign in the rows of mail
   --only NAME  only this row; may be repeated. Names:";
 
 fn main() -> Result<(), AnyError> {
     let mut only: Vec<String> = Vec::new();
-    let mut scale = Scale { quick: false };
+    let mut scale = Scale { quick: false, events: None, recipients: None };
     let mut arguments = std::env::args().skip(1);
     let usage = || format!("{USAGE} {}", rows::NAMES.join(", "));
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => scale.quick = true,
+            "--events" => scale.events = Some(arguments.next().ok_or("--events needs a number")?.parse()?),
             "--only" => only.extend(arguments.next()),
+            "--recipients" => {
+                let count = arguments.next().and_then(|count| count.parse().ok()).filter(|count| *count >= 1_000);
+                scale.recipients = Some(count.ok_or("--recipients is a number from 1000 on")?);
+            }
             "-h" | "--help" => {
                 println!("{}", usage());
                 return Ok(());

@@ -30,17 +30,23 @@ pub(crate) struct Platform {
     address: SocketAddr,
     // Stopped before its folder goes.
     _process: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Platform {
     /// An empty one, or one with the demo data.
     pub(crate) fn start(demo: bool) -> Result<Self, AnyError> {
+        Self::start_with(demo, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(demo: bool, environment: &[(&str, String)]) -> Result<Self, AnyError> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("ready.json");
         let mut command = Command::new(binary()?);
         command.arg("up").arg("--data-dir").arg(folder.path().join("data"));
         command.args(["--listen", "127.0.0.1:0", "--ready-file"]).arg(&file).stdout(Stdio::null());
+        command.envs(environment.iter().map(|(name, value)| (*name, value)));
         if !demo {
             command.arg("--no-demo");
         }
@@ -57,7 +63,7 @@ impl Platform {
             std::thread::sleep(Duration::from_millis(20));
         };
         let address = ready.url.trim_start_matches("http://").parse()?;
-        Ok(Self { ready, address, _process: process, _folder: folder })
+        Ok(Self { ready, address, _process: process, folder })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -111,6 +117,35 @@ impl Platform {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Waits until every provider has everything.
+    pub(crate) async fn archived(&self) -> Result<(), AnyError> {
+        let mut connection = self.connect().await?;
+        let end = Instant::now() + Duration::from_secs(120);
+        let request = self.request("GET", "/v1/protection", "", "");
+        loop {
+            let status: Value = serde_json::from_slice(connection.send(&request).await?.expect(200)?)?;
+            let providers = status["providers"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if providers.iter().all(|provider| provider["rpo_events"] == 0) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("the archives do not catch up: {status}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Address, access key and secret key of one of its local providers.
+    pub(crate) fn local_provider(&self, name: &str) -> Result<(String, String, String), AnyError> {
+        let folder = self.folder.path().join("data/providers").join(name);
+        let record: Value = serde_json::from_slice(&fs::read(folder.join("server.json"))?)?;
+        let port = record["ports"][6].as_u64().ok_or("no port in the record")?;
+        let text = fs::read_to_string(folder.join("credentials"))?;
+        let mut lines = text.lines().map(str::to_owned);
+        let (access, secret) = (lines.next().ok_or("no access key")?, lines.next().ok_or("no secret key")?);
+        Ok((format!("http://127.0.0.1:{port}/archive"), access, secret))
     }
 
     /// Processor time the platform and its nats-server have used.

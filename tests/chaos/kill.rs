@@ -116,8 +116,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
     let caught_up = async || {
         let ready = client.get("/readyz").send().await.json();
         let views = ready["views"].as_array().expect("views").iter();
-        let behind = views
-            .filter(|view| view["stage"] == "serving" && view["view"].as_str().is_none_or(|name| name != "visits"));
+        let behind = views.filter(|view| view["stage"] == "serving" && view["stream"] == "ev");
         behind.map(|view| view["position"].as_u64().unwrap_or(0)).all(|at| at >= position)
             && ready["search_position"].as_u64().is_some_and(|at| at >= position)
     };

@@ -3,7 +3,9 @@
 mod books;
 mod campaign;
 mod dice;
+mod fulfilment;
 mod kill;
+mod messages;
 mod oracle;
 mod rebuild;
 mod shoppers;

@@ -2,11 +2,13 @@
 
 mod answers;
 mod archiver;
+mod blobs;
 mod damage;
 mod epochs;
 mod kills;
 mod restore;
 mod store;
+mod watch;
 
 use super::bus::{fill, message_as, subject};
 use crate::support::{Server, World, eventually};

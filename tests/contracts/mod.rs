@@ -9,4 +9,6 @@ mod lanes;
 mod scylla;
 mod search;
 mod snapshots;
+mod timers;
+mod workers;
 mod writer;

@@ -4,6 +4,7 @@
 
 mod events;
 mod http;
+mod mail;
 mod mutate;
 mod names;
 mod queries;

@@ -1,6 +1,7 @@
 //! A campaign until it is scheduled; sending is another matter.
 
 use super::{tenant, unique};
+use crate::support::mailing;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +23,15 @@ async fn a_campaign_is_scheduled_when_it_is_complete() {
     let bad =
         json!({"subject": "Spring\r\nBcc: all@x.example", "from_name": "S", "from_email": "s@x.example", "html": "x"});
     client.put(&at("content"), &bad).send().await.refused(422, "invalid_text");
+    // Checks 45 and 46: marketing shows where its sender gets post.
+    tell("schedule", when.clone()).await.refused(409, "postal_address_missing");
+    client
+        .put("/v1/tenant/postal-address", &json!({"lines": ["a\nb"]}))
+        .send()
+        .await
+        .refused(422, "invalid_postal_address");
+    mailing::postal_address(&client).await;
+    assert_eq!(client.get("/v1/tenant").send().await.json()["postal_address"][0], "Garden & Sons");
     tell("schedule", json!({"at": "2020-01-01T00:00:00Z", "time_zone": "UTC"})).await.refused(422, "time_past");
     tell("schedule", json!({"at": when["at"], "time_zone": "Mars/Base"})).await.refused(422, "invalid_time_zone");
     tell("schedule", when.clone()).await.expect(200);

@@ -10,7 +10,7 @@ use bus_schema::{
 use serde_json::{Value, json};
 
 /// The log of a running platform, as only its own services reach it.
-async fn bus(platform: &Platform) -> Bus {
+pub(super) async fn bus(platform: &Platform) -> Bus {
     let read = |path: &str| std::fs::read_to_string(platform.data_dir.join(path)).expect(path);
     let record: Value = serde_json::from_str(&read("nats/server.json")).expect("JSON");
     let options = BusOptions {
@@ -31,7 +31,7 @@ async fn damage(bus: &Bus, platform: &Platform, envelope: Option<Envelope>) -> u
     bus.publish(outgoing).await.expect("stored").last_seq
 }
 
-fn envelope() -> Envelope {
+pub(super) fn envelope() -> Envelope {
     let command = CommandId::random();
     Envelope {
         event_id: command.event(0),
@@ -58,7 +58,7 @@ async fn make(client: &Client) -> String {
 }
 
 /// What a command of the binary says of this platform, and whether it was content.
-fn cli(platform: &Platform, arguments: &[&str]) -> (bool, String) {
+pub(super) fn cli(platform: &Platform, arguments: &[&str]) -> (bool, String) {
     let data_dir = platform.data_dir.to_str().expect("UTF-8");
     let output = millrace(&[arguments, &["--data-dir", data_dir]].concat(), &[]);
     let said = [output.stdout, output.stderr].concat();

@@ -1,6 +1,9 @@
 //! Journeys through HTTP against a real platform, awaited by the consistency token, never by sleep. Each has a tenant of
 //! its own.
 
+mod archives;
+mod authoring;
+mod bounces;
 mod campaigns;
 mod conditions;
 mod contacts;
@@ -8,17 +11,28 @@ mod courses;
 mod damage;
 mod erasure;
 mod feed;
+mod feedback;
+mod files;
+pub(crate) mod fulfilments;
+mod inbox;
 mod isolation;
+mod letters;
+mod messages;
 mod orders;
 mod pages;
 mod paging;
+mod preferences;
 mod refusals;
 mod repetition;
 mod replays;
+mod retries;
+mod segments;
 mod sending;
 mod slow_clients;
 mod starts;
 mod stops;
+mod suppressions;
+mod workers;
 
 use crate::support::{Client, Platform};
 use serde_json::json;
@@ -30,9 +44,13 @@ fn unique(prefix: &str) -> String {
 
 /// The owner of a new tenant of the shared platform.
 async fn tenant() -> Client {
+    tenant_of(&Platform::shared().client()).await
+}
+
+/// The owner of a new tenant of an operator's platform.
+async fn tenant_of(operator: &Client) -> Client {
     let (name, password) = (unique("t"), unique("A long passphrase "));
     let email = format!("owner@{name}.example");
-    let operator = Platform::shared().client();
     let founded = json!({"tenant": name, "name": "A tenant", "email": email, "password": password});
     operator.post("/v1/tenants", &founded).send().await.expect(201);
     let login = json!({"tenant": name, "email": email, "password": password});

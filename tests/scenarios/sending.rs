@@ -12,10 +12,16 @@ async fn a_campaign_reaches_those_who_want_it_and_a_fault_of_one_is_only_theirs(
     let platform = Platform::open_with(dir.path(), &mailing::outlet(sink.address(), 4));
     let client = platform.client();
     let audience = mailing::audience(&client, "spring", 40).await;
-    // One has no first name, and the words have no fallback for it.
-    let nameless = client.make("/v1/contacts", &json!({"email": "nameless@x.example", "tags": ["spring"]})).await;
+    // One has no city, where the words need one of those who are called so: that depends on what a field holds.
+    let nameless = json!({"email": "nameless@x.example", "first_name": "Nobody", "tags": ["spring"]});
+    let nameless = client.make("/v1/contacts", &nameless).await;
     mailing::consent(&client, nameless).await;
-    let campaign = mailing::launch(&client, "spring", "<p>Hello {{ first_name }}</p>").await;
+    let campaign = mailing::launch(
+        &client,
+        "spring",
+        "<p>Hello {{ first_name | default('you') }}{% if first_name and first_name == 'Nobody' %}{{ city }}{% endif %}</p>",
+    )
+    .await;
     let done = mailing::finished(&client, campaign, 60).await;
     assert_eq!(done["journey"]["counts"]["accepted"], 40);
     assert_eq!(done["journey"]["counts"]["rejected"], 1);

@@ -3,7 +3,7 @@
 use super::{Client, eventually};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use uuid::Uuid;
 
 /// The settings of a platform whose provider is a sink.
@@ -14,6 +14,22 @@ pub(crate) fn outlet(sink: SocketAddr, connections: usize) -> Vec<(&'static str,
         ("MILLRACE_MAIL_SECURITY", "plain-loopback".into()),
         ("MILLRACE_MAIL_FROM_DOMAIN", "garden.example".into()),
         ("MILLRACE_MAIL_CONNECTIONS", connections.to_string()),
+        ("MILLRACE_PUBLIC_URL", "https://garden.example".into()),
+    ]
+}
+
+/// The settings of a platform whose providers are sinks, in this order: `first`, `second`.
+pub(crate) fn outlets(dir: &Path, sinks: &[SocketAddr], connections: usize) -> Vec<(&'static str, String)> {
+    let provider = |(sink, name): (&SocketAddr, &str)| {
+        json!({"name": name, "host": sink.ip().to_string(), "port": sink.port(), "security": "plain-loopback",
+            "connections": connections})
+    };
+    let providers: Vec<Value> = sinks.iter().zip(["first", "second"]).map(provider).collect();
+    let path = dir.join("providers.json");
+    std::fs::write(&path, json!({"providers": providers}).to_string()).expect("the file of providers");
+    vec![
+        ("MILLRACE_MAIL_PROVIDERS", path.display().to_string()),
+        ("MILLRACE_MAIL_FROM_DOMAIN", "garden.example".into()),
         ("MILLRACE_PUBLIC_URL", "https://garden.example".into()),
     ]
 }
@@ -50,16 +66,27 @@ pub(crate) async fn consent(client: &Client, contact: Uuid) {
 
 /// A campaign to everybody with the tag that goes out in a second.
 pub(crate) async fn launch(client: &Client, tag: &str, html: &str) -> Uuid {
-    let campaign = client.make("/v1/campaigns", &json!({"name": tag})).await;
+    schedule(client, &json!({"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"}), html, 1).await
+}
+
+/// A campaign to a segment that goes out in some seconds.
+pub(crate) async fn schedule(client: &Client, segment: &Value, html: &str, seconds: i64) -> Uuid {
+    let campaign = client.make("/v1/campaigns", &json!({"name": "A campaign"})).await;
     let path = format!("/v1/campaigns/{campaign}");
-    let segment = json!({"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"});
     client.put(&format!("{path}/audience"), &json!({"segment": segment})).send().await.expect(200);
     let content = json!({"subject": "Hello {{ first_name | default('you') }}", "from_name": "Garden",
         "from_email": "news@garden.example", "html": html});
     client.put(&format!("{path}/content"), &content).send().await.expect(200);
-    let at = bus_schema::time::Clock::System.now().plus_seconds(1).to_string();
+    postal_address(client).await;
+    let at = bus_schema::time::Clock::System.now().plus_seconds(seconds).to_string();
     client.post(&format!("{path}/schedule"), &json!({"at": at, "time_zone": "UTC"})).send().await.expect(200);
     campaign
+}
+
+/// Marketing mail shows where its sender gets post.
+pub(crate) async fn postal_address(client: &Client) {
+    let lines = json!({"lines": ["Garden & Sons", "1 Example Street"]});
+    client.put("/v1/tenant/postal-address", &lines).send().await.expect(200);
 }
 
 /// Waits until it is finished; gives it.

@@ -1,17 +1,22 @@
 //! What tests run against: a real log (one nats-server per test process, one cell per test) and a real platform.
 
+mod archived;
 mod cassandra;
 mod client;
 pub(crate) mod mailing;
 mod platform;
+pub(crate) mod posting;
 mod s3;
+mod sender;
 mod server;
 mod world;
 
+pub(crate) use archived::{Archived, all_archived};
 pub(crate) use cassandra::Cassandra;
-pub(crate) use client::{Answer, Client};
+pub(crate) use client::{Answer, Ask, Client};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
+pub(crate) use sender::Sender;
 pub(crate) use server::Server;
 pub(crate) use world::{World, named};
 

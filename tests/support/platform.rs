@@ -11,7 +11,7 @@ use std::{
 
 /// Runs the platform and kills it when the standard input ends, which the death of this process brings about too. The
 /// folder of the shared platform, which nobody else can remove, goes with it.
-const WATCH: &str = r#"
+pub(super) const WATCH: &str = r#"
 log=$1; remove=$2; shift 2
 exec 3<&0 >>"$log" 2>&1
 "$@" 3<&- & platform=$!
@@ -22,7 +22,7 @@ kill $watcher 2>/dev/null
 exit $status"#;
 
 /// A debug build on a busy machine needs this long to restore a log at worst.
-const START: Duration = Duration::from_secs(90);
+pub(super) const START: Duration = Duration::from_secs(90);
 
 /// What the platform writes when it serves.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +34,8 @@ pub(crate) struct Ready {
     pub(crate) api_key: String,
     pub(crate) pid: u32,
     pub(crate) nats_pid: Option<u32>,
+    #[serde(default)]
+    pub(crate) inbox: Option<String>,
 }
 
 pub(crate) struct Platform {
@@ -168,7 +170,7 @@ impl Drop for Platform {
     }
 }
 
-struct KillOnDrop(Option<Child>);
+pub(super) struct KillOnDrop(pub(super) Option<Child>);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
@@ -179,7 +181,7 @@ impl Drop for KillOnDrop {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+pub(super) fn signal(name: &str, pid: u32) {
     // It may be gone already, which is as good.
     _ = Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
 }

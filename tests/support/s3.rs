@@ -80,6 +80,22 @@ impl S3Server {
         server
     }
 
+    pub(crate) fn provider(&self) -> &'static str {
+        self.provider
+    }
+
+    /// Of a part of the shared bucket, as it is named on the command line.
+    pub(crate) fn address(&self, bucket: &str) -> String {
+        format!("http://127.0.0.1:{}/{bucket}", self.port)
+    }
+
+    /// A file with its credentials, as the command line takes it.
+    pub(crate) fn credentials(&self, folder: &Path) -> PathBuf {
+        let path = folder.join(format!("{}.credentials", self.provider));
+        std::fs::write(&path, format!("{ACCESS}\n{SECRET}\n")).expect("the credentials are written");
+        path
+    }
+
     pub(crate) fn options(&self, bucket: &str) -> S3Options {
         let url = format!("http://127.0.0.1:{}/{bucket}", self.port);
         S3Options::parse(self.provider, &url, ACCESS, SECRET).expect("a bucket's address")

@@ -5,6 +5,7 @@
 //! ever becomes part of a path: a tenant's id and a blob's id are checked when they are made.
 
 mod folder;
+mod space;
 
 use bus_schema::{Micros, TenantId};
 use folder::FolderUpload;
@@ -58,8 +59,31 @@ impl BlobStore {
 
     /// Begins to take a file of at most `limit` bytes.
     pub async fn receive(&self, tenant: &TenantId, limit: u64) -> Result<Upload, BlobError> {
+        self.receive_within(tenant, limit, u64::MAX).await
+    }
+
+    /// The same within a quota: the bytes a tenant has here altogether, with those that come in at this moment.
+    pub async fn receive_within(&self, tenant: &TenantId, limit: u64, quota: u64) -> Result<Upload, BlobError> {
         let Self::Folder(folder) = self;
-        folder.receive(tenant, limit).await.map(Upload)
+        folder.receive(tenant, limit, quota).await.map(Upload)
+    }
+
+    /// Bytes a tenant has here.
+    pub async fn used(&self, tenant: &TenantId) -> Result<u64, BlobError> {
+        let Self::Folder(folder) = self;
+        folder.used(tenant).await
+    }
+
+    /// The tenants that have files here.
+    pub async fn tenants(&self) -> Result<Vec<TenantId>, BlobError> {
+        let Self::Folder(folder) = self;
+        folder.tenants().await
+    }
+
+    /// Files of a tenant that were not uploaded (again) since `before`, in the order of their ids.
+    pub async fn older(&self, tenant: &TenantId, before: Micros) -> Result<Vec<BlobId>, BlobError> {
+        let Self::Folder(folder) = self;
+        folder.older(tenant, before).await
     }
 
     pub async fn open(&self, tenant: &TenantId, blob: &BlobId) -> Result<std::fs::File, BlobError> {
@@ -90,6 +114,11 @@ impl Upload {
         self.0.look().await
     }
 
+    /// Writes over bytes that came, before it is kept under the hash of what it is then.
+    pub async fn patch(&mut self, patches: &[(u64, Vec<u8>)]) -> Result<(), BlobError> {
+        self.0.patch(patches).await
+    }
+
     /// Makes the file durable under its id.
     pub async fn keep(self) -> Result<BlobId, BlobError> {
         self.0.keep().await
@@ -102,6 +131,8 @@ pub enum BlobError {
     Name,
     #[error("the file has more than {limit} bytes; split it")]
     TooLarge { limit: u64 },
+    #[error("the quota of {quota} bytes would be exceeded; erase files that are not needed, or have the quota raised")]
+    Quota { quota: u64 },
     #[error("there is no such file; it was removed or the data directory is not complete")]
     Missing,
     #[error("a file cannot be {what} in the blob folder: {source}; check its free space and its owner")]

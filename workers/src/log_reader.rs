@@ -1,5 +1,6 @@
 //! Some subjects of the log, one after the other, through every outage.
 
+use crate::runtime::WorkerStatus;
 use bus_schema::{
     StoredEvent,
     bus::{Bus, Follow},
@@ -28,6 +29,19 @@ pub struct Batch {
     pub upto: Option<u64>,
     /// There was more than one batch holds.
     pub more: bool,
+}
+
+impl Batch {
+    /// Says how far a worker is that has done what this holds.
+    pub fn report(&self, status: &WorkerStatus) {
+        self.upto.into_iter().for_each(|position| status.reached(position));
+        if self.more {
+            // There is more than was asked for; how much would have to be counted.
+            status.waits(BATCH as u64);
+        } else {
+            status.waits(0);
+        }
+    }
 }
 
 impl LogReader {

@@ -1,31 +1,63 @@
 //! A worker that runs until it is asked to stop.
 
-use std::{future::Future, time::Duration};
-use tokio::{sync::watch, task::JoinHandle};
+use crate::runtime::WorkerStatus;
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinHandle},
+};
 
 /// How long a worker may take to come to a safe place before it is cut off; it goes on from its last mark next time.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running worker. Dropping it asks it to stop, [`Worker::stop`] also waits for that.
 pub struct Worker {
-    name: &'static str,
     stop: watch::Sender<bool>,
+    status: Arc<WorkerStatus>,
     task: JoinHandle<()>,
 }
 
-/// The worker's side of being asked to stop. Cheap to clone.
+/// The worker's side of being asked to stop or to pause, and what it says of itself. Cheap to clone.
 #[derive(Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop {
+    asked: watch::Receiver<bool>,
+    status: Arc<WorkerStatus>,
+    /// A pause counts as being asked too.
+    or_paused: bool,
+}
 
 impl Stop {
     pub fn is_asked(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        *self.asked.borrow() || self.asked.has_changed().is_err() || (self.or_paused && self.status.is_paused())
     }
 
     /// Returns when the worker is asked to stop. Safe to cancel.
     pub async fn asked(&mut self) {
-        // An error says that nobody holds the worker any more.
-        _ = self.0.wait_for(|asked| *asked).await;
+        let status = self.status.clone();
+        tokio::select! {
+            // An error says that nobody holds the worker any more.
+            _ = self.asked.wait_for(|asked| *asked) => {}
+            () = status.paused(), if self.or_paused => {}
+        }
+    }
+
+    /// The same for a long piece of work that ends early, at a safe place, when its worker is paused.
+    pub fn or_paused(&self) -> Self {
+        Self { or_paused: true, ..self.clone() }
+    }
+
+    /// Returns when the worker may go on: at once, unless it is paused; also when it is asked to stop. Safe to cancel.
+    pub async fn pass(&mut self) {
+        let status = self.status.clone();
+        tokio::select! {
+            () = status.resumed() => {}
+            () = self.asked() => {}
+        }
+    }
+
+    /// Where the worker says how it stands.
+    pub fn status(&self) -> &Arc<WorkerStatus> {
+        &self.status
     }
 }
 
@@ -35,11 +67,21 @@ impl Worker {
         F: Future<Output = ()> + Send + 'static,
     {
         let (stop, asked) = watch::channel(false);
-        Self { name, stop, task: tokio::spawn(run(Stop(asked))) }
+        let status = WorkerStatus::new(name);
+        let task = tokio::spawn(run(Stop { asked, status: status.clone(), or_paused: false }));
+        Self { stop, status, task }
     }
 
     pub fn name(&self) -> &'static str {
-        self.name
+        self.status.name()
+    }
+
+    pub fn status(&self) -> &Arc<WorkerStatus> {
+        &self.status
+    }
+
+    pub(crate) fn abort_handle(&self) -> AbortHandle {
+        self.task.abort_handle()
     }
 
     /// False when it ended although nobody asked it to.
@@ -47,10 +89,15 @@ impl Worker {
         !self.task.is_finished()
     }
 
+    /// Cuts it off where it stands, as the death of its process would.
+    pub fn kill(self) {
+        self.task.abort();
+    }
+
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(STOP_WITHIN, &mut self.task).await.is_err() {
-            tracing::warn!(worker = self.name, "a worker did not stop in time and is cut off");
+            tracing::warn!(worker = self.name(), "a worker did not stop in time and is cut off");
             self.task.abort();
         }
     }
@@ -73,5 +120,17 @@ mod tests {
         });
         drop(worker);
         end.wait_for(|ended| *ended).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_paused_worker_still_stops() {
+        let worker = Worker::start("test", |mut stop| async move {
+            while !stop.is_asked() {
+                stop.pass().await;
+                tokio::task::yield_now().await;
+            }
+        });
+        worker.status().set_paused(true);
+        worker.stop().await;
     }
 }

@@ -13,6 +13,7 @@ pub mod harness;
 pub mod identity;
 pub mod learning;
 pub mod mail;
+pub mod platform;
 pub mod rejection;
 pub mod rejection_catalog;
 pub mod shop;

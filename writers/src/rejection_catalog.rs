@@ -1,23 +1,35 @@
 //! Every rejection a command can be answered with: what the API's reference lists. One line per enum; a test finds the
 //! ones that are missing.
 
-use crate::{cms, crm, identity, learning, mail, rejection::RejectionSpec, shop};
+use crate::{cms, crm, identity, learning, mail, platform, rejection::RejectionSpec, shop};
 
 /// The rejections of each kind of decision, by the name of their enum.
 pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
+    ("FileRejection", cms::file::FileRejection::SPECS),
     ("PageRejection", cms::page::PageRejection::SPECS),
     ("ContactRejection", crm::contact::ContactRejection::SPECS),
     ("ImportRejection", crm::import::ImportRejection::SPECS),
+    ("SegmentRejection", crm::segment::SegmentRejection::SPECS),
     ("AccountRejection", identity::account::AccountRejection::SPECS),
     ("ApiKeyRejection", identity::api_key::ApiKeyRejection::SPECS),
     ("TokenRejection", identity::authenticate::TokenRejection::SPECS),
     ("PasswordRejection", identity::password::PasswordRejection::SPECS),
+    ("ResetRejection", identity::password_reset::ResetRejection::SPECS),
     ("SessionRejection", identity::session::SessionRejection::SPECS),
     ("TenantRejection", identity::tenant::TenantRejection::SPECS),
     ("CourseRejection", learning::course::CourseRejection::SPECS),
     ("EnrolmentRejection", learning::enrolment::EnrolmentRejection::SPECS),
     ("CampaignRejection", mail::campaign::CampaignRejection::SPECS),
     ("ChunkRejection", mail::chunk::ChunkRejection::SPECS),
+    ("FeedbackRejection", mail::feedback::FeedbackRejection::SPECS),
+    ("MailSettingsRejection", mail::settings::MailSettingsRejection::SPECS),
+    ("MessageRejection", mail::message::MessageRejection::SPECS),
+    ("SuppressionRejection", mail::suppression::SuppressionRejection::SPECS),
+    ("TestSendRejection", mail::test_send::TestSendRejection::SPECS),
+    ("AlarmRejection", platform::alarm::AlarmRejection::SPECS),
+    ("ParkedItemRejection", platform::parked_item::ParkedItemRejection::SPECS),
+    ("WorkerRejection", platform::worker::WorkerRejection::SPECS),
+    ("FulfilmentRejection", shop::fulfilment::FulfilmentRejection::SPECS),
     ("OrderRejection", shop::order::OrderRejection::SPECS),
     ("ProductRejection", shop::product::ProductRejection::SPECS),
 ];

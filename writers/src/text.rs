@@ -34,6 +34,10 @@ pub fn normal_email(email: &str) -> Option<String> {
     (fits && local_ok && domain_ok).then(|| email.to_lowercase())
 }
 
+/// The name under which ids follow from the normal form of an e-mail address: that of a contact's home, and of the
+/// address on the list of those that get no mail, so that who is at home is looked up there without the address.
+pub const ADDRESS_ID: &str = "contact.email";
+
 /// One line of at most `max` characters, trimmed; may be empty. Line breaks are refused, those of Unicode too, so a line
 /// can stand in a mail header.
 pub fn line(field: &'static str, text: &str, max: usize) -> Result<String, TextFault> {

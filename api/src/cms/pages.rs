@@ -318,7 +318,8 @@ impl Change<'_> {
                         content: page.draft(),
                     };
                     if let Some(owner) = app.views.site_owner(tenant).await? {
-                        shown.render(tenant, &owner).await.map_err(|error| wrong_template(&error))?;
+                        let html = shown.render(tenant, &owner).await.map_err(|error| wrong_template(&error))?;
+                        super::files::uses::check(app, tenant, &html).await?;
                     }
                 }
                 Ok(PageCommand::Publish)

@@ -24,7 +24,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
-use writers::crm::contact::{self, Contact, ContactCommand};
+use writers::{
+    Meta,
+    crm::contact::{self, Contact, ContactCommand},
+    mail::suppression,
+};
 
 const WRITE: &str = "crm.contact:write";
 
@@ -231,7 +235,14 @@ async fn change(
     responses((status = 200, body = CommandReceipt), (status = 404, body = ProblemDocument)))]
 async fn erase(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     command.allow("crm.contact:erase")?;
-    let receipt = contact::erase(&app.writer, &command.caller.tenant, id, &command.meta).await?;
+    let tenant = &command.caller.tenant;
+    // First, while it is known where the address stands: a list of addresses that get no mail keeps no readable one.
+    if let Some(home) = app.writer.load::<Contact>(tenant, id).await?.state.address_home() {
+        let meta =
+            Meta { command: command.meta.command.step("suppressed address"), if_match: None, ..command.meta.clone() };
+        suppression::erase_address(&app.writer, tenant, &meta, home).await?;
+    }
+    let receipt = contact::erase(&app.writer, tenant, id, &command.meta).await?;
     Ok(app.answer(StatusCode::OK, id, &receipt))
 }
 

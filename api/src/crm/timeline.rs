@@ -69,7 +69,7 @@ pub struct Moment {
     pub context: String,
     #[schema(example = "order")]
     pub aggregate: String,
-    /// The id of the contact, order or enrolment.
+    /// The id of the contact, order, enrolment or campaign.
     pub id: Uuid,
     /// A few fields, by kind; never personal data.
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -77,7 +77,7 @@ pub struct Moment {
     pub summary: Map<String, Value>,
 }
 
-/// What happened with a contact: its own events, its orders and its enrolments, newest first. Needs `crm.contact:read`.
+/// What happened with a contact: its own events, its orders, its enrolments and the ends of its mails, newest first. Needs `crm.contact:read`.
 ///
 /// After an erasure kinds and times stay, which say nothing about the person; actors and summaries are no longer shown.
 #[utoipa::path(get, path = "/v1/contacts/{id}/timeline", tag = "contacts", params(("id" = Uuid, Path), TimelineQuery),

@@ -111,6 +111,11 @@ pub mod field {
         UNKNOWN_FIELD = "unknown_field", "The field does not exist here; check its spelling.";
         DUPLICATE_FIELD = "duplicate_field", "The field stands twice in the same object.";
         WRONG_TYPE = "wrong_type", "The value has another JSON type than the field.";
+        TEMPLATE_SYNTAX = "template_syntax", "The template is not understood; the message names line and column.";
+        UNKNOWN_MERGE_FIELD = "unknown_merge_field", "The template asks for a field that does not exist.";
+        MISSING_FALLBACK = "missing_fallback", "Not every receiver has this field; say what stands there then.";
+        MISSING_FIELD = "missing_field", "This receiver lacks a field that is used without a fallback.";
+        TEMPLATE_FAULT = "template_fault", "The template cannot be carried out: an unknown filter, or it does not end.";
         INVALID_VALUE = "invalid_value", "The type is right but the value is not acceptable.";
         UNKNOWN_VARIANT = "unknown_variant", "The value is not one of the listed words.";
         TOO_DEEP = "too_deep", "The value is nested more deeply than allowed.";
@@ -134,6 +139,9 @@ pub mod field {
         PAGE_TOO_LARGE = "page_too_large", "The page is larger than a search gives.";
         INVALID_TENANT = "invalid_tenant", "A tenant's name has 1 to 40 of a-z, 0-9 and '-' and starts with a letter.";
         NO_SESSION = "no_session", "The caller is a program's key, which has no session.";
+        INVALID_TEMPLATE = "invalid_template", "The template is not understood, or names a field that is not there. The message says in which line.";
+        UNKNOWN_TEMPLATE = "unknown_template", "The tenant has no template of this name.";
+        SENDER_DOMAIN = "sender_domain", "This platform does not send for the domain of the address.";
         OWN_ACCOUNT = "own_account", "Nobody does this to their own account; somebody else has to.";
     }
 }

@@ -11,6 +11,7 @@ pub mod correlation;
 pub mod etag;
 pub mod extract;
 pub mod filter;
+pub mod form;
 pub mod idempotency;
 pub mod limits;
 pub mod list;

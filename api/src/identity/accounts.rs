@@ -112,6 +112,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(disable))
         .routes(routes!(enable))
         .routes(routes!(set_password))
+        .routes(routes!(invite))
 }
 
 /// A new account. Never printed: it holds a password.
@@ -179,6 +180,16 @@ async fn disable(State(app): State<App>, Path(id): Path<Uuid>, command: Command)
 async fn enable(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     administer(&app, id, &command, Change::Command(&AccountCommand::Enable)).await
+}
+
+/// Sends the person a mail with a link to choose a password, which works once within a week; at most one every five minutes.
+/// The password so far goes on working until then.
+#[utoipa::path(post, path = "/v1/accounts/{id}/invitation", tag = "accounts", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The mail is on its way", body = CommandReceipt),
+    (status = 401, description = "account_disabled", body = ProblemDocument), (status = 403, body = ProblemDocument)))]
+async fn invite(State(app): State<App>, Path(id): Path<Uuid>, command: Command) -> Result<Response, Problem> {
+    command.allow(WRITE)?;
+    administer(&app, id, &command, Change::Command(&AccountCommand::Invite)).await
 }
 
 /// Another password. Never printed.

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod me;
+pub mod password_resets;
 mod refusals;
 pub mod sessions;
 pub mod tenant;

@@ -41,7 +41,11 @@ const WRITE: &str = "identity.tenant:write";
 const FOUND: &str = "platform.tenant:write";
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get, rename)).routes(routes!(set_hosts)).routes(routes!(found))
+    OpenApiRouter::new()
+        .routes(routes!(get, rename))
+        .routes(routes!(set_hosts))
+        .routes(routes!(set_postal_address))
+        .routes(routes!(found))
 }
 
 /// A tenant.
@@ -61,6 +65,8 @@ pub struct TenantJson {
     pub time_zone: String,
     /// Host names its sites answer under, beside `<tenant>.<anything>`.
     pub hosts: Vec<String>,
+    /// Lines as on a letter; marketing mail shows them. Empty when none was given.
+    pub postal_address: Vec<String>,
 }
 
 /// The caller's tenant as it is now. Needs `identity.tenant:read`.
@@ -81,6 +87,7 @@ async fn get(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Resu
         locale: tenant.state.locale().to_owned(),
         time_zone: tenant.state.time_zone().to_owned(),
         hosts: tenant.state.hosts().to_vec(),
+        postal_address: tenant.state.postal_address().to_vec(),
     };
     Ok(etag::respond(&IfNoneMatch::from_headers(&headers), tenant.revision, Json(body)))
 }
@@ -119,6 +126,22 @@ pub struct Hosts {
 async fn set_hosts(State(app): State<App>, command: Command<Hosts>) -> Result<Response, Problem> {
     let hosts = command.body.hosts.clone();
     run(&app, &command, TenantCommand::SetHosts { hosts }).await
+}
+
+/// A postal address.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"lines": ["Garden Ltd", "1 Example Street", "12345 Exampleton"]}))]
+pub struct PostalAddress {
+    /// At most 6 lines of 100 characters; none takes it away.
+    pub lines: Vec<String>,
+}
+
+/// Sets where the tenant gets post. Marketing mail shows it, and without it no marketing campaign is scheduled.
+#[utoipa::path(put, path = "/v1/tenant/postal-address", tag = "tenant", request_body = PostalAddress, responses(
+    (status = 200, description = "Set", body = CommandReceipt), (status = 422, body = ProblemDocument)))]
+async fn set_postal_address(State(app): State<App>, command: Command<PostalAddress>) -> Result<Response, Problem> {
+    let lines = command.body.lines.clone();
+    run(&app, &command, TenantCommand::SetPostalAddress { lines }).await
 }
 
 async fn run<T>(app: &App, command: &Command<T>, what: TenantCommand) -> Result<Response, Problem> {

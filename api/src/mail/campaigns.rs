@@ -1,5 +1,6 @@
 //! `/v1/campaigns`
 
+use super::authoring;
 use crate::{
     app::App,
     caller::Caller,
@@ -18,7 +19,7 @@ use crate::{
 use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
-    mail::campaign::{CampaignContent, ConsentPurpose, Segment, SendCounts},
+    mail::campaign::{CampaignContent, ConsentPurpose, Segment, SendCounts, Tracking, Utm},
 };
 use projectors::{
     Record,
@@ -110,6 +111,9 @@ pub struct SegmentJson {
     pub filter: Value,
     /// What they must have consented to: `marketing` or `service`.
     pub purpose: &'static str,
+    /// The saved segment it is of. Until the launch that one's filter counts, and `filter` is the one it had when the
+    /// audience was set; from then on `filter` is the one in use.
+    pub id: Option<Uuid>,
 }
 
 /// What a campaign says.
@@ -124,6 +128,46 @@ pub struct ContentJson {
     pub html: String,
     /// Null: made from the HTML. Lists leave it out unless `fields` names it.
     pub text: Option<String>,
+    pub tracking: TrackingJson,
+}
+
+/// What is watched of the readers of marketing mail; nothing unless it is set. Service mail is never watched.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+#[schema(as = Tracking)]
+pub struct TrackingJson {
+    /// A picture of one dot says that the mail was opened.
+    pub opens: bool,
+    /// Links lead over this platform, but for those with the attribute `data-no-track`.
+    pub clicks: bool,
+    /// With `clicks`: one more link that no person sees, for telling programs from people.
+    pub honeypot: bool,
+    /// Words added to links that have no `utm_…` of their own.
+    pub utm: Option<UtmJson>,
+}
+
+/// `utm_source`, `utm_medium` and `utm_campaign`, at most 100 characters each; empty ones are left out.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(default)]
+#[schema(as = Utm)]
+pub struct UtmJson {
+    pub source: String,
+    pub medium: String,
+    pub campaign: String,
+}
+
+impl From<Tracking> for TrackingJson {
+    fn from(Tracking { opens, clicks, honeypot, utm }: Tracking) -> Self {
+        let utm = utm.map(|Utm { source, medium, campaign }| UtmJson { source, medium, campaign });
+        Self { opens, clicks, honeypot, utm }
+    }
+}
+
+impl From<TrackingJson> for Tracking {
+    fn from(TrackingJson { opens, clicks, honeypot, utm }: TrackingJson) -> Self {
+        let utm = utm.map(|UtmJson { source, medium, campaign }| Utm { source, medium, campaign });
+        Self { opens, clicks, honeypot, utm }
+    }
 }
 
 impl Resource for CampaignResource {
@@ -136,6 +180,7 @@ impl Resource for CampaignResource {
             ("subject", FieldType::Text),
             ("status", FieldType::Choice(STATUSES)),
             ("purpose", FieldType::Choice(PURPOSES)),
+            ("segment", FieldType::Id),
             ("scheduled_at", FieldType::Time),
             ("created_at", FieldType::Time),
             ("updated_at", FieldType::Time),
@@ -153,10 +198,12 @@ impl Resource for CampaignResource {
         let segment = row.segment.as_ref().map(|segment| SegmentJson {
             filter: serde_json::from_str(&segment.filter).unwrap_or_default(),
             purpose: purpose_word(segment.purpose),
+            id: segment.saved,
         });
         let content = row.content.clone().map(|content| {
-            let CampaignContent { subject, preheader, from_name, from_email, html, text } = content;
-            ContentJson { subject, preheader, from_name, from_email, html, text }
+            let CampaignContent { subject, preheader, from_name, from_email, html, text, tracking } = content;
+            let tracking = tracking.into();
+            ContentJson { subject, preheader, from_name, from_email, html, text, tracking }
         });
         CampaignJson {
             id,
@@ -233,9 +280,14 @@ impl From<PurposeJson> for ConsentPurpose {
 pub struct NewSegment {
     /// The JSON form of `filter=` of the list of contacts; `{}` is everybody. It says what people have in common; it is
     /// no place for one person's data.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
     pub filter: Value,
+    #[serde(default)]
     pub purpose: PurposeJson,
+    /// A saved segment instead of `filter`.
+    #[serde(default)]
+    pub id: Option<Uuid>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -244,7 +296,8 @@ pub struct NewAudience {
     pub segment: NewSegment,
 }
 
-/// Sets who gets a campaign, whole. Who that is is found out when it goes out; see the preview.
+/// Sets who gets a campaign, whole: a saved segment by its `id`, or a filter of its own. Who that is is found out when it
+/// goes out; see the preview. Addresses on the suppression list are left out then.
 #[utoipa::path(put, path = "/v1/campaigns/{id}/audience", tag = "campaigns", request_body = NewAudience,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
     (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
@@ -254,9 +307,16 @@ async fn set_audience(
     Path(id): Path<Uuid>,
     command: Command<NewAudience>,
 ) -> Result<Response, Problem> {
-    let NewSegment { filter, purpose } = &command.body.segment;
-    people::segment(filter, app.clock.now().0, "/segment/filter")?;
-    let segment = Segment { filter: filter.to_string(), purpose: (*purpose).into() };
+    command.allow(WRITE)?;
+    let NewSegment { filter, purpose, id: saved } = &command.body.segment;
+    let filter = match saved {
+        Some(saved) => people::saved_filter(&app, &command.caller.tenant, *saved, filter).await?,
+        None => {
+            people::segment(filter, app.clock.now().0, "/segment/filter")?;
+            filter.to_string()
+        }
+    };
+    let segment = Segment { filter, purpose: (*purpose).into(), saved: *saved };
     run(&app, id, &command, CampaignCommand::SetAudience { segment }).await
 }
 
@@ -278,9 +338,9 @@ async fn preview(
         return Err(rejection(CampaignRejection::Unknown.into()));
     }
     let segment = campaign.state.segment().ok_or_else(|| rejection(CampaignRejection::NoAudience.into()))?;
-    let filter = serde_json::from_str(&segment.filter).unwrap_or_default();
+    let filter = people::current_filter(&app, &caller.tenant, segment).await?;
     let filter = people::segment(&filter, app.clock.now().0, "/segment/filter")?;
-    let preview = people::preview(&app, &caller, &consistency, filter, purpose_word(segment.purpose)).await?;
+    let preview = people::preview(&app, &caller, &consistency, filter, Some(purpose_word(segment.purpose))).await?;
     Ok(Json(preview))
 }
 
@@ -298,13 +358,18 @@ pub struct NewContent {
     pub html: String,
     /// The plain part; made from the HTML when absent.
     pub text: Option<String>,
+    pub tracking: TrackingJson,
 }
 
-/// Sets what a campaign says, whole.
+/// Sets what a campaign says, whole. The words are templates (`{{ first_name | default("you") }}`) and are tried on made-up
+/// receivers at once. Fields: `first_name`, `last_name`, `company`, `city`, `country`, which not everybody has, and `email`,
+/// `sender_name`, `postal_address`, `unsubscribe_url` (marketing), `preferences_url`. Postal address and links are added
+/// below where the words do not place them.
 #[utoipa::path(put, path = "/v1/campaigns/{id}/content", tag = "campaigns", request_body = NewContent,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
     (status = 409, description = "campaign_scheduled, campaign_cancelled", body = ProblemDocument),
-    (status = 422, description = "too_long, invalid_text, invalid_email", body = ProblemDocument)))]
+    (status = 422, description = "too_long, invalid_text, invalid_email, honeypot_alone; template_syntax, \
+    unknown_merge_field, missing_fallback, template_fault with line and column", body = ProblemDocument)))]
 async fn set_content(
     State(app): State<App>,
     Path(id): Path<Uuid>,
@@ -312,7 +377,7 @@ async fn set_content(
 ) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let Command { caller, body, meta, .. } = &command;
-    let NewContent { subject, preheader, from_name, from_email, html, text } = body;
+    let NewContent { subject, preheader, from_name, from_email, html, text, tracking } = body;
     let content = CampaignContent {
         subject: subject.clone(),
         preheader: preheader.clone(),
@@ -320,7 +385,12 @@ async fn set_content(
         from_email: from_email.clone(),
         html: html.clone(),
         text: text.clone(),
+        tracking: tracking.clone().into(),
     };
+    let faults = app.mail.check(content.clone(), None).await?;
+    if !faults.is_empty() {
+        return Err(Problem::validation(faults));
+    }
     let set = CampaignCommand::SetContent { content };
     let receipt = app.writer.execute::<Campaign>(&caller.tenant, id, meta, &set).await;
     let receipt = receipt.map_err(|error| refused_at(error, "/content", ""))?;
@@ -338,10 +408,12 @@ pub struct NewSchedule {
     pub time_zone: String,
 }
 
-/// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled.
+/// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled. The
+/// words are checked once more, with the campaign's purpose; marketing needs the tenant's postal address.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/schedule", tag = "campaigns", request_body = NewSchedule,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
-    (status = 409, description = "audience_missing, content_incomplete, campaign_cancelled", body = ProblemDocument),
+    (status = 409, description = "audience_missing, content_incomplete, postal_address_missing, campaign_cancelled; \
+    template_syntax, unknown_merge_field, missing_fallback, template_fault", body = ProblemDocument),
     (status = 422, description = "invalid_time, time_past, time_too_far, invalid_time_zone", body = ProblemDocument)))]
 async fn schedule(
     State(app): State<App>,
@@ -350,6 +422,8 @@ async fn schedule(
 ) -> Result<Response, Problem> {
     let at = Micros::parse(&command.body.at).ok_or_else(|| invalid_time("/at"))?;
     let time_zone = command.body.time_zone.clone();
+    command.allow(WRITE)?;
+    authoring::fit(&app, &command.caller, id).await?;
     run(&app, id, &command, CampaignCommand::Schedule { at, time_zone }).await
 }
 
@@ -404,7 +478,11 @@ mod tests {
         let row = CampaignRow {
             name: "Spring".into(),
             status: CampaignStatus::Scheduled,
-            segment: Some(Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Service }),
+            segment: Some(Segment {
+                filter: r#"{"tags":"vip"}"#.into(),
+                purpose: ConsentPurpose::Service,
+                saved: Some(Uuid::from_u128(7)),
+            }),
             content: Some(CampaignContent { subject: "Spring".into(), ..Default::default() }),
             departure: Some(Departure { at, time_zone: "UTC".into() }),
             journey: None,

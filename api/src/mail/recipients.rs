@@ -15,7 +15,9 @@ use projectors::{
     RecordView,
     mail::{
         campaigns::{CampaignStatus, Campaigns},
+        feedback::{FEEDBACK, Returned},
         recipients::{Counts, RECIPIENTS, Recipient, SendState},
+        responses::{First, Person},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -70,12 +72,71 @@ pub struct CampaignRecipient {
     pub cause: Option<String>,
     /// What the provider calls the mail.
     pub provider_id: Option<String>,
+    /// Which provider it was, as the installation calls it.
+    pub provider: Option<String>,
+    /// What the receiver did; programs do not count.
+    pub response: RecipientResponse,
+    /// What came back about the mail.
+    pub feedback: RecipientFeedback,
+    /// Of an unknown recipient: something came back that only a mail that was taken brings about.
+    pub proven: bool,
 }
 
-impl From<Recipient> for CampaignRecipient {
-    fn from(recipient: Recipient) -> Self {
-        let Recipient { contact, state, at, cause, provider_id } = recipient;
-        Self { contact, state: state.as_str(), at: at.to_string(), cause, provider_id }
+/// What came back about a mail; null: nothing that is known.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecipientFeedback {
+    pub bounce: Option<BounceJson>,
+    /// When its receiver's server took it, as far as that is reported; RFC 3339.
+    pub delivered_at: Option<String>,
+    /// When its receiver called it spam, unless that was taken back.
+    pub complained_at: Option<String>,
+}
+
+/// A mail that came back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Bounce)]
+pub struct BounceJson {
+    /// `permanent`: there is no such mailbox. `transient`: it is full, or its server was away for too long.
+    /// `undetermined`: that says nothing about the address.
+    #[schema(example = "permanent")]
+    pub kind: &'static str,
+    /// RFC 3463.
+    #[schema(example = "5.1.1")]
+    pub status: Option<String>,
+    pub at: String,
+}
+
+impl From<Returned> for RecipientFeedback {
+    fn from(returned: Returned) -> Self {
+        let Returned { bounce, delivered_at, complained_at, .. } = returned;
+        let bounce = bounce.map(|bounce| BounceJson {
+            kind: bounce.kind.as_str(),
+            status: bounce.status,
+            at: bounce.at.to_string(),
+        });
+        let text = |at: bus_schema::Micros| at.to_string();
+        Self { bounce, delivered_at: delivered_at.map(text), complained_at: complained_at.map(text) }
+    }
+}
+
+/// When a receiver first did something with the mail, RFC 3339; null: not that it is known.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecipientResponse {
+    pub opened_at: Option<String>,
+    pub clicked_at: Option<String>,
+    pub unsubscribed_at: Option<String>,
+}
+
+impl From<((Recipient, Person), Returned)> for CampaignRecipient {
+    fn from(((recipient, person), returned): ((Recipient, Person), Returned)) -> Self {
+        let proven = recipient.state == SendState::Unknown && (person.seq > 0 || returned.proves_acceptance());
+        let Recipient { contact, state, at, cause, provider_id, provider } = recipient;
+        let first = |first: Option<First>| first.map(|first| first.at.to_string());
+        let Person { opened, clicked, left, .. } = person;
+        let response =
+            RecipientResponse { opened_at: first(opened), clicked_at: first(clicked), unsubscribed_at: first(left) };
+        let (state, at, feedback) = (state.as_str(), at.to_string(), returned.into());
+        Self { contact, state, at, cause, provider_id, provider, response, feedback, proven }
     }
 }
 
@@ -93,6 +154,7 @@ async fn recipients(
     caller.allow(READ)?;
     app.settle(Campaigns::NAME, &consistency).await?;
     app.settle(RECIPIENTS, &consistency).await?;
+    app.settle(FEEDBACK, &consistency).await?;
     let state = query.state.as_deref().map(state_of).transpose()?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let after = query.after.as_deref().map(str::parse).transpose()?;
@@ -100,7 +162,10 @@ async fn recipients(
     if page.recipients.is_empty() {
         status_of(&app, &caller, id).await?;
     }
-    let items = page.recipients.into_iter().map(CampaignRecipient::from).collect();
+    let contacts: Vec<Uuid> = page.recipients.iter().map(|recipient| recipient.contact).collect();
+    let people = app.views.responses_of(&caller.tenant, id, &contacts).await?;
+    let returned = app.views.feedback_of(&caller.tenant, id, &contacts).await?;
+    let items = page.recipients.into_iter().zip(people).zip(returned).map(CampaignRecipient::from).collect();
     Ok(Json(CampaignRecipients { items, next: page.next.map(|next| next.to_string()) }))
 }
 
@@ -111,7 +176,7 @@ fn state_of(name: &str) -> Result<SendState, Problem> {
     })
 }
 
-async fn status_of(app: &App, caller: &Caller, id: Uuid) -> Result<CampaignStatus, Problem> {
+pub(super) async fn status_of(app: &App, caller: &Caller, id: Uuid) -> Result<CampaignStatus, Problem> {
     let record = app.views.record::<Campaigns>(&caller.tenant, id).await?;
     Ok(record.ok_or_else(|| Problem::not_found("campaign"))?.row.status)
 }

@@ -4,6 +4,7 @@
 //! sends for `List-Unsubscribe-Post` or the one of the button on the page; it asks for no session and no cookie, and
 //! doing it again changes nothing.
 
+use super::responses::Act;
 use crate::{
     app::App,
     http::{extract::Path, problem::Problem},
@@ -11,12 +12,15 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bus_schema::CommandId;
+use bus_schema::{CommandId, mail::response::MailRef};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use writers::{Meta, mail::unsubscribe::Leaver};
+use writers::{
+    Meta,
+    mail::{tracking::TrackedMail, unsubscribe::Leaver},
+};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(look, leave))
@@ -44,11 +48,14 @@ async fn leave(State(app): State<App>, Path(token): Path<String>) -> Result<Resp
     let Some(leaver) = leaver(&app, &token).await? else { return Ok(page(StatusCode::NOT_FOUND, UNKNOWN)) };
     let meta = Meta { correlation: leaver.campaign, ..Meta::system("unsubscribe", CommandId::random()) };
     people::withdraw(&app, &leaver, &meta).await?;
+    let mail = MailRef { campaign: leaver.campaign, contact: leaver.contact, seat: None, generation: 0 };
+    let mail = TrackedMail { tenant: leaver.tenant, mail };
+    app.responses().seen(mail, Act::Left, &Method::POST, &HeaderMap::new(), None);
     Ok(page(StatusCode::OK, DONE))
 }
 
 /// Whose link it is, if the tenant made it.
-async fn leaver(app: &App, token: &str) -> Result<Option<Leaver>, Problem> {
+pub(super) async fn leaver(app: &App, token: &str) -> Result<Option<Leaver>, Problem> {
     let Some(unproven) = Leaver::read(token) else { return Ok(None) };
     let key = app.keys.tenant(unproven.tenant()).await?;
     Ok(key.and_then(|key| unproven.proven(&key)))

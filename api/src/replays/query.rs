@@ -94,7 +94,7 @@ fn ask<'a, R: Resource>(app: &'a App, replay: &'a Replay, list: &'a ListQuery) -
                 let rank = |key: &crate::http::list::SortKey| {
                     fields.iter().find(|(name, _)| *name == key.field).map(|(_, value)| value.clone())
                 };
-                let shown = serde_json::to_value(R::present(*id, record, &keys));
+                let shown = serde_json::to_value(R::present_in(replay.tenant(), *id, record, &keys));
                 let shown = shown.map_err(|error| Problem::fault(&error))?;
                 kept.push((list.sort.iter().map(rank).collect(), *id, shown));
             }

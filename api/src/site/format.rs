@@ -1,6 +1,6 @@
 //! Dates and money as people read them. Pure: the same value gives the same text at any time on any machine.
 
-use bus_schema::money::Currency;
+use bus_schema::money::{Currency, Money};
 use jiff::fmt::strtime;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Error, ErrorKind};
@@ -37,17 +37,6 @@ pub(super) fn date(value: &Value, format: Option<&str>) -> Result<String, Error>
         .map_err(|_| invalid("`date` does not know this format; use strftime codes such as \"%Y-%m-%d\""))
 }
 
-/// Digits after the decimal point (ISO 4217).
-fn minor_digits(currency: &str) -> usize {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
-        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        _ => 2,
-    }
-}
-
 /// `value|money(currency, decimal=".", group=",")`. A missing value stays empty.
 pub(super) fn money(value: &Value, currency: Option<&Value>, kwargs: Kwargs) -> Result<String, Error> {
     let decimal: Option<&str> = kwargs.get("decimal")?;
@@ -71,24 +60,7 @@ pub(super) fn money(value: &Value, currency: Option<&Value>, kwargs: Kwargs) -> 
         .filter(Value::is_integer)
         .and_then(|amount| amount.as_i64())
         .ok_or_else(|| invalid("`money` reads whole minor units, such as 1250 for 12.50"))?;
-    let digits = minor_digits(code.as_str());
-    let scale = 10u64.pow(digits as u32);
-    let (whole, minor) = (amount.unsigned_abs() / scale, amount.unsigned_abs() % scale);
-    let mut text = String::from(if amount < 0 { "-" } else { "" });
-    let figures = whole.to_string();
-    for (index, figure) in figures.char_indices() {
-        if index > 0 && (figures.len() - index).is_multiple_of(3) {
-            text.push_str(group);
-        }
-        text.push(figure);
-    }
-    if digits > 0 {
-        text.push_str(decimal);
-        text.push_str(&format!("{minor:0digits$}"));
-    }
-    text.push(' ');
-    text.push_str(code.as_str());
-    Ok(text)
+    Ok(Money::new(amount, code).written(decimal, group))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod cache;
 pub mod dialect;
 mod engine;
 pub mod error;
+mod file;
 pub mod filters;
 mod format;
 pub mod layout;

@@ -3,6 +3,7 @@
 
 use super::{
     cache::{CacheLimits, PageCache, PageKey},
+    file::FileAddress,
     load::{Asked, Loader},
     page::CachedPage,
     respond::respond,
@@ -48,6 +49,7 @@ struct Inner {
 /// Answers of sites by what they were.
 struct Answers {
     pages: Counter,
+    files: Counter,
     redirects: Counter,
     missing: Counter,
     failed: Counter,
@@ -64,6 +66,7 @@ impl Sites {
         let made = "Answers of sites that were not in the cache.";
         let answers = Answers {
             pages: counter("page"),
+            files: counter("file"),
             redirects: counter("redirect"),
             missing: counter("missing"),
             failed: counter("failed"),
@@ -121,6 +124,11 @@ impl Sites {
         }
     }
 
+    async fn file(&self, wanted: &FileAddress, method: &Method, request: &HeaderMap) -> Response {
+        self.0.answers.files.increment();
+        wanted.answer(&self.0.app, method, request).await
+    }
+
     /// Waits for what the visitor has just written, such as the editor who published and looks.
     async fn settle(&self, parts: &mut axum::http::request::Parts) -> Result<(), Problem> {
         let consistency = Consistency::from_request_parts(parts, &self.0.app).await?;
@@ -171,6 +179,11 @@ where
         let Some(target) = Target::of(&request) else {
             return SiteFuture::Passed { inner: self.inner.call(request) };
         };
+        if let Some(wanted) = FileAddress::of(&target) {
+            let (sites, method, headers) = (self.sites.clone(), request.method().clone(), request.headers().clone());
+            let made = Box::pin(async move { Ok(sites.file(&wanted, &method, &headers).await) });
+            return SiteFuture::Made { made };
+        }
         if let Some(response) = self.sites.cached(&target, request.headers(), request.method()) {
             return SiteFuture::Cached { response: Some(response) };
         }

@@ -102,6 +102,16 @@ impl Bus {
         self.request(last.subject().to_owned(), headers, last.body().clone()).await
     }
 
+    /// One message that is not of the log, until it is durable.
+    pub(super) async fn request_once(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Append, AppendError> {
+        self.outcome(self.request(subject, headers, body)).await
+    }
+
     async fn request(&self, subject: String, headers: HeaderMap, body: Bytes) -> Result<Append, AppendError> {
         let request = async_nats::Request::new().headers(headers).payload(body).timeout(Some(self.timeout()));
         let answer = self.client().send_request(subject, request).await.map_err(|error| match error.kind() {

@@ -2,6 +2,7 @@
 
 mod append;
 mod connect;
+mod consumer;
 mod copy;
 mod follow;
 mod message;
@@ -9,15 +10,18 @@ mod puller;
 mod read;
 mod streams;
 mod tail;
+mod timers;
 
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
 pub use connect::{Bus, BusOptions, ConnectError};
+pub use consumer::{Begin, Consumer, ConsumerSpec, Delivery, Source, Standing};
 pub use copy::{DuplicateWindow, LatestState, LatestValue, StoredBatch, StoredMessage, TRANSPORT_HEADERS};
 pub use follow::{Follow, Followed, Malformed};
 pub use message::MalformedMessage;
 pub use read::{Piece, ReadError};
-pub use streams::StreamError;
+pub use streams::{Bounds, StreamError};
+pub use timers::Timer;
 
 /// Bytes of one answer of the log. Without it the server sends up to what it lets a connection fall behind (64 MiB), and
 /// cuts the connection of a client that is slow to take it.

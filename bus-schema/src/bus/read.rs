@@ -72,6 +72,17 @@ impl Bus {
         Ok(low)
     }
 
+    /// When the server stored a message of a subject; `None`: there is none at this position. Not the time inside its event,
+    /// which may be chosen for history that is brought in.
+    pub async fn stored_at(&self, family: Family, subject: &str, seq: u64) -> Result<Option<Micros>, ReadError> {
+        let answer = self.next_of(&family.stream(self.cell()), subject, seq, 1).await?;
+        let found = answer
+            .messages
+            .first()
+            .filter(|message| message::direct_position(message).is_some_and(|(_, position)| position == seq));
+        found.map(|message| message::stored_at(message).ok_or(ReadError::Unreadable)).transpose()
+    }
+
     pub(super) async fn next_of(
         &self,
         stream: &str,

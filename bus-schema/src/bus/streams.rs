@@ -1,6 +1,6 @@
 //! The streams of a cell and the settings that make them a log: nothing is ever deleted, discarded or aged out.
 
-use super::Bus;
+use super::{Bus, timers};
 use crate::{ids::Cell, subject::Family};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, State, StorageType};
 use std::time::Duration;
@@ -23,6 +23,7 @@ impl Bus {
         for kind in ["keys", "snapshots"] {
             self.ensure(self.latest_config(kind, cell)).await?;
         }
+        self.ensure(timers::config(cell, self.replicas())).await?;
         Ok(())
     }
 
@@ -85,12 +86,26 @@ impl Bus {
         Ok(self.state(family.stream(self.cell())).await?.last_sequence)
     }
 
+    /// The first and the last position that a family's stream holds; the first is one behind the last when it is empty.
+    pub async fn bounds(&self, family: Family) -> Result<Bounds, StreamError> {
+        let state = self.state(family.stream(self.cell())).await?;
+        let first = if state.messages == 0 { state.last_sequence + 1 } else { state.first_sequence };
+        Ok(Bounds { first, last: state.last_sequence })
+    }
+
     pub(super) async fn state(&self, name: String) -> Result<State, StreamError> {
         match self.jetstream().get_stream(&name).await {
             Ok(stream) => Ok(stream.cached_info().state.clone()),
             Err(error) => Err(StreamError { stream: name, source: Box::new(error) }),
         }
     }
+}
+
+/// What a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub first: u64,
+    pub last: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,3 +1,5 @@
-//! The website: pages with drafts, revisions and addresses.
+//! The website: pages with drafts, revisions and addresses, and the files they show.
 
+pub mod file;
+pub mod media;
 pub mod page;

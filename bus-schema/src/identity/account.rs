@@ -24,6 +24,8 @@ events! {
         Enabled(AccountEnabled) = "account.enabled" @ 1,
         LoggedIn(LoggedIn) = "account.logged_in" @ 1,
         LoginFailed(LoginFailed) = "account.login_failed" @ 1,
+        ResetAsked(ResetAsked) = "account.reset_asked" @ 1,
+        Invited(AccountInvited) = "account.invited" @ 1,
     }
 }
 
@@ -85,6 +87,19 @@ pub struct AccountDisabled {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AccountEnabled {}
+
+/// Somebody forgot the password: a link to choose another one goes to the account's address. The link itself is made with its
+/// mail and is in no event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResetAsked {
+    pub expires_at: Micros,
+}
+
+/// The person is invited to choose a password of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountInvited {
+    pub expires_at: Micros,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoggedIn {

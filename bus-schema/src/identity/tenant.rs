@@ -9,6 +9,7 @@ events! {
         Created(TenantCreated) = "tenant.created" @ 1,
         Renamed(TenantRenamed) = "tenant.renamed" @ 1,
         HostsSet(TenantHostsSet) = "tenant.hosts_set" @ 1,
+        PostalAddressSet(TenantPostalAddressSet) = "tenant.postal_address_set" @ 1,
     }
 }
 
@@ -31,4 +32,11 @@ pub struct TenantRenamed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantHostsSet {
     pub hosts: Vec<String>,
+}
+
+/// Where the tenant gets post; marketing mail shows it. A company's address, not a person's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TenantPostalAddressSet {
+    /// Lines as on a letter; none: it has no address any more.
+    pub lines: Vec<String>,
 }

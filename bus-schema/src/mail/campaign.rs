@@ -5,6 +5,7 @@
 
 use crate::{events, time::Micros};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 events! {
     /// What can happen to a campaign.
@@ -20,6 +21,7 @@ events! {
         Paused(CampaignPaused) = "campaign.paused" @ 1,
         Resumed(CampaignResumed) = "campaign.resumed" @ 1,
         Finished(CampaignFinished) = "campaign.finished" @ 1,
+        Retried(CampaignRetried) = "campaign.retried" @ 1,
     }
 }
 
@@ -38,6 +40,9 @@ pub struct Segment {
     /// place for one person's data.
     pub filter: String,
     pub purpose: ConsentPurpose,
+    /// The saved segment it is of: until the launch that one's filter counts, then the one it had at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Uuid>,
 }
 
 /// What it says. A draft may lack anything; scheduling asks for what is needed.
@@ -57,6 +62,40 @@ pub struct CampaignContent {
     /// The plain part; made from the HTML when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What is watched of its readers; nothing unless its author says so.
+    #[serde(default, skip_serializing_if = "Tracking::is_off")]
+    pub tracking: Tracking,
+}
+
+/// What is watched of the readers of marketing mail. Service mail is never watched: nobody agreed to that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracking {
+    /// A picture of one dot says that the mail was opened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opens: bool,
+    /// Links lead over this platform.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clicks: bool,
+    /// With `clicks`: one more link that no person sees, for telling programs from people.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub honeypot: bool,
+    /// Words added to links that have none of them, for the statistics of the sites they lead to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utm: Option<Utm>,
+}
+
+impl Tracking {
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `utm_source`, `utm_medium` and `utm_campaign`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Utm {
+    pub source: String,
+    pub medium: String,
+    pub campaign: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +138,9 @@ pub struct CampaignLaunched {
     pub scheduled: Micros,
     /// What `$NOW` in the filter of its segment means.
     pub at: Micros,
+    /// The filter that counts from now on, when the audience is a saved segment that has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// Everybody who gets it stands in its chunks.
@@ -123,6 +165,38 @@ pub struct CampaignResumed {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CampaignFinished {
     pub counts: SendCounts,
+}
+
+/// A person asked for another attempt at those who did not get it: a finished campaign is on its way again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignRetried {
+    /// Counts the retries of the campaign, from 1 on.
+    pub round: u32,
+    /// Whom; ascending.
+    pub ends: Vec<RetriedEnd>,
+}
+
+/// Recipients that may be tried again, by how their first attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetriedEnd {
+    /// Nobody took it as often as it was tried.
+    Deferred,
+    Rejected,
+    /// It may have been taken: this one may get the mail twice. Once only.
+    Unknown,
+}
+
+impl RetriedEnd {
+    pub const ALL: [Self; 3] = [Self::Deferred, Self::Rejected, Self::Unknown];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deferred => "deferred",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Recipients of a campaign by what became of them.

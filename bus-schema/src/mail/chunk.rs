@@ -23,6 +23,8 @@ events! {
         WindowAttempting(WindowAttempting) = "chunk.window_attempting" @ 1,
         WindowOutcome(WindowOutcome) = "chunk.window_outcome" @ 1,
         Done(ChunkDone) = "chunk.done" @ 1,
+        Reopened(ChunkReopened) = "chunk.reopened" @ 1,
+        Reconciled(ChunkReconciled) = "chunk.reconciled" @ 1,
     }
 }
 
@@ -47,6 +49,8 @@ impl ChunkEvent {
             Self::WindowAttempting(event) => (event.campaign, event.number),
             Self::WindowOutcome(event) => (event.campaign, event.number),
             Self::Done(event) => (event.campaign, event.number),
+            Self::Reopened(event) => (event.campaign, event.number),
+            Self::Reconciled(event) => (event.campaign, event.number),
         };
         ChunkPlace { campaign, number }
     }
@@ -112,14 +116,17 @@ pub struct Outcome {
     /// What the provider calls the mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
-    /// Of a deferred one: when it may be tried again.
+    /// Which provider it was, as the installation calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Of a deferred or unsent one: when it may be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Micros>,
 }
 
 impl Outcome {
     pub fn new(index: u16, fate: Fate) -> Self {
-        Self { index, fate, cause: None, provider_id: None, retry_at: None }
+        Self { index, fate, cause: None, provider_id: None, provider: None, retry_at: None }
     }
 
     pub fn because(self, cause: impl Into<String>) -> Self {
@@ -143,6 +150,86 @@ pub enum Fate {
     Skipped,
     /// It was not sent, and stays to be sent.
     Unsent,
+}
+
+/// A person asked for another attempt: these are to be sent again, each with the Message-ID it had.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkReopened {
+    pub campaign: Uuid,
+    pub number: u32,
+    /// Which retry of the campaign it was.
+    pub round: u32,
+    /// By what they were until now, ascending.
+    pub deferred: Vec<u16>,
+    pub rejected: Vec<u16>,
+    pub unknown: Vec<u16>,
+}
+
+/// Of these recipients it was unknown whether the provider took their mail, and now it is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChunkReconciled {
+    pub campaign: Uuid,
+    pub number: u32,
+    /// Ascending.
+    pub entries: Vec<Reconciled>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconciled {
+    pub index: u16,
+    /// True: the provider took it. False: it did not, and the recipient counts as deferred.
+    pub accepted: bool,
+    pub proof: Proof,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+}
+
+/// How it is known. All but the first two can come only from a mail that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// An event of the provider names the mail.
+    ProviderEvent,
+    /// The provider's log or queue was searched for the Message-ID.
+    ProviderLog,
+    Bounce,
+    Complaint,
+    Open,
+    Click,
+    Unsubscribe,
+}
+
+impl Proof {
+    pub const ALL: [Self; 7] = [
+        Self::ProviderEvent,
+        Self::ProviderLog,
+        Self::Bounce,
+        Self::Complaint,
+        Self::Open,
+        Self::Click,
+        Self::Unsubscribe,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProviderEvent => "provider_event",
+            Self::ProviderLog => "provider_log",
+            Self::Bounce => "bounce",
+            Self::Complaint => "complaint",
+            Self::Open => "open",
+            Self::Click => "click",
+            Self::Unsubscribe => "unsubscribe",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|proof| proof.as_str() == name)
+    }
+
+    /// Whether it can show that a mail was not taken.
+    pub fn can_deny(self) -> bool {
+        matches!(self, Self::ProviderEvent | Self::ProviderLog)
+    }
 }
 
 /// Nothing is left to be sent.

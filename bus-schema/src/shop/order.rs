@@ -179,6 +179,9 @@ pub struct OrderRefunded {
     pub reason: String,
     /// The refund's id; unique within the order. Never a card number.
     pub reference: String,
+    /// The pieces this is the money of, when that was said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Pieces>,
     pub progress: OrderProgress,
 }
 

@@ -4,6 +4,7 @@
 //! one changes nothing.
 
 mod courses;
+mod mail;
 mod pages;
 mod people;
 mod rng;
@@ -23,13 +24,17 @@ use std::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   millrace demo
-  millrace demo --scale 10     ten times as many contacts and orders")]
+  millrace demo --scale 10     ten times as many contacts and orders
+  millrace demo --send         with a campaign to look at in the local inbox")]
 pub struct DemoArgs {
     #[command(flatten)]
     connection: Connection,
     /// Multiplies contacts and orders
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     scale: u32,
+    /// Also send the demo's campaign, to addresses nobody has: for a platform with a local inbox
+    #[arg(long)]
+    send: bool,
 }
 
 /// Requests under way at once.
@@ -117,11 +122,11 @@ impl Demo {
 }
 
 pub async fn run(args: DemoArgs) -> Result<(), CliError> {
-    fill(args.connection.client()?, args.scale as usize).await
+    fill(args.connection.client()?, args.scale as usize, args.send).await
 }
 
-/// Fills the client's tenant.
-pub async fn fill(client: Client, scale: usize) -> Result<(), CliError> {
+/// Fills the client's tenant; `send`: its campaign goes out too.
+pub async fn fill(client: Client, scale: usize, send: bool) -> Result<(), CliError> {
     let started = Instant::now();
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {pos} commands  {per_sec}") {
@@ -139,11 +144,17 @@ pub async fn fill(client: Client, scale: usize) -> Result<(), CliError> {
     let orders = shop::orders(&demo, &contacts, &products).await?;
     demo.says("courses");
     let (courses, enrolments) = courses::fill(&demo, &contacts).await?;
+    demo.says("campaign");
+    let sent = match mail::fill(&demo, send).await? {
+        mail::Sent::Draft => "a campaign as a draft".to_owned(),
+        mail::Sent::Running => "a campaign on its way".to_owned(),
+        mail::Sent::Mails(count) => format!("a campaign of {count} mails"),
+    };
     let commands = demo.bar.position();
     demo.bar.finish_and_clear();
     eprintln!(
         "demo data: {} contacts, {pages} pages, {} products, {orders} orders, {courses} courses, {enrolments} \
-         enrolments ({commands} commands in {:.1} s)",
+         enrolments, {sent} ({commands} commands in {:.1} s)",
         contacts.len(),
         products.len(),
         started.elapsed().as_secs_f64()

@@ -24,6 +24,9 @@ enum ViewsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// What each serving view holds, in one number: to compare two platforms that stand at the same position
+    #[command(after_help = "Example:\n  millrace views digest")]
+    Digest,
     /// Build a new generation beside the serving one, and wait until it has caught up
     #[command(after_help = "Example:\n  millrace views build contacts && millrace views switch contacts")]
     Build {
@@ -50,6 +53,13 @@ pub async fn run(args: ViewsArgs) -> Result<(), CliError> {
     let client = args.connection.client()?;
     match args.command {
         ViewsCommand::List { json } => list(&client, json).await,
+        ViewsCommand::Digest => {
+            let digests = client.json(Method::GET, "/v1/views/digests").await?;
+            for view in digests["items"].as_array().into_iter().flatten() {
+                println!("{:<28} {:>10}  {}", text(view, "generation"), view["position"], text(view, "digest"));
+            }
+            Ok(())
+        }
         ViewsCommand::Build { view, no_wait } => build(&client, &view, no_wait).await,
         ViewsCommand::Switch { view } => {
             let done = client.json(Method::POST, &format!("/v1/views/{view}/switch")).await?;

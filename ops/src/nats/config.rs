@@ -20,21 +20,21 @@ const MIN_FILE_STORE: u64 = 256 << 20;
 
 /// What goes into the configuration file.
 #[derive(Debug)]
-pub(super) struct ServerConfig<'a> {
-    pub(super) server_name: &'a str,
-    pub(super) port: u16,
-    pub(super) monitor_port: Option<u16>,
-    pub(super) store_dir: &'a Path,
+pub(crate) struct ServerConfig<'a> {
+    pub(crate) server_name: &'a str,
+    pub(crate) port: u16,
+    pub(crate) monitor_port: Option<u16>,
+    pub(crate) store_dir: &'a Path,
     /// Bytes.
-    pub(super) max_file_store: u64,
+    pub(crate) max_file_store: u64,
     /// Bytes.
-    pub(super) max_memory_store: u64,
-    pub(super) user_public_key: &'a str,
+    pub(crate) max_memory_store: u64,
+    pub(crate) user_public_key: &'a str,
 }
 
 impl ServerConfig<'_> {
     /// The text of the configuration. It holds no secret.
-    pub(super) fn render(&self) -> Result<String, NatsError> {
+    pub(crate) fn render(&self) -> Result<String, NatsError> {
         let mut text = format!(
             "# Written by millrace at every start: changes are lost.\n\
              server_name: {name}\n\
@@ -89,7 +89,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Writes a file of mode 0600 whole or not at all.
-pub(super) fn write_private(path: &Path, text: &str) -> Result<(), NatsError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), NatsError> {
     let side = path.with_extension("new");
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&side)?;
@@ -103,7 +103,7 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<(), NatsError> {
 /// The port to listen on: the wanted one or an error; else the preferred one if it is free; else any free one.
 ///
 /// Nobody can reserve a port for another process, so the caller still has to expect that it is taken meanwhile.
-pub(super) fn choose_port(wanted: Option<u16>, preferred: Option<u16>) -> Result<u16, NatsError> {
+pub(crate) fn choose_port(wanted: Option<u16>, preferred: Option<u16>) -> Result<u16, NatsError> {
     if let Some(port) = wanted {
         return free_port(port).map_err(|_| NatsError::PortUsed { port });
     }
@@ -121,7 +121,7 @@ fn free_port(port: u16) -> io::Result<u16> {
 ///
 /// Left to itself the server takes three quarters of what is free at its start, without counting what it already holds:
 /// a log that fills most of its disk would then be over its own bound after a restart and refuse every write.
-pub(super) fn file_store_bound(store_dir: &Path) -> Result<u64, NatsError> {
+pub(crate) fn file_store_bound(store_dir: &Path) -> Result<u64, NatsError> {
     let fault = |error: rustix::io::Errno| NatsError::writing(store_dir, error.into());
     let disk = rustix::fs::statvfs(store_dir).map_err(fault)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);

@@ -33,9 +33,7 @@ pub enum NatsError {
     NoAnswer { port: u16, waited: Duration, log: PathBuf },
     #[error("port {port} is answered by another NATS server ({name}): stop that one, or choose another port")]
     OtherServer { port: u16, name: String },
-    #[error(
-        "an older nats-server of this data directory (process {pid}) does not end: stop it by hand, then start again"
-    )]
+    #[error("an older server of this data directory (process {pid}) does not end: stop it by hand, then start again")]
     OrphanSurvives { pid: u32 },
     #[error("the supervision of nats-server ended before the server was ready: start again")]
     SupervisionEnded,
@@ -43,7 +41,7 @@ pub enum NatsError {
 
 impl NatsError {
     /// An error of writing at `path`, told apart by what the operator has to do.
-    pub(super) fn writing(path: &std::path::Path, error: io::Error) -> Self {
+    pub(crate) fn writing(path: &std::path::Path, error: io::Error) -> Self {
         if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return Self::DiskFull { path: path.to_owned() };
         }

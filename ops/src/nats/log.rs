@@ -18,14 +18,14 @@ const TAIL_LINES: usize = 8;
 
 /// What a line of the server says about its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// It restores the log from its files, which takes as long as the log is large.
     Restoring,
 }
 
 /// A log file that is renamed to `NAME.1` (`.2`, ...) when it is full.
 #[derive(Debug)]
-pub(super) struct RotatedFile {
+pub(crate) struct RotatedFile {
     path: PathBuf,
     file: File,
     size: u64,
@@ -33,7 +33,7 @@ pub(super) struct RotatedFile {
 }
 
 impl RotatedFile {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Self::with_max_size(path, MAX_FILE)
     }
 
@@ -43,7 +43,7 @@ impl RotatedFile {
         Ok(Self { path: path.to_owned(), file, size, max_size })
     }
 
-    fn write_line(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn write_line(&mut self, line: &str) -> io::Result<()> {
         if self.size >= self.max_size {
             self.rotate()?;
         }
@@ -71,7 +71,7 @@ impl RotatedFile {
 /// Copies the server's output until it ends, and returns the last lines.
 ///
 /// A log that cannot be written is said once and does not stop the copying: a server whose output nobody reads blocks.
-pub(super) fn copy(output: impl Read, mut file: Option<RotatedFile>, mut notice: impl FnMut(Notice)) -> Vec<String> {
+pub(crate) fn copy(output: impl Read, mut file: Option<RotatedFile>, mut notice: impl FnMut(Notice)) -> Vec<String> {
     let mut reader = BufReader::new(output);
     let mut tail = VecDeque::with_capacity(TAIL_LINES);
     let mut bytes = Vec::new();

@@ -4,14 +4,14 @@
 //! running on the same port, so that clients only have to reconnect. It listens on loopback alone and admits one user,
 //! whose key only this operating system user can read.
 
-mod backoff;
+pub(crate) mod backoff;
 mod binary;
-mod config;
+pub(crate) mod config;
 mod credentials;
 mod error;
-mod log;
+pub(crate) mod log;
 mod probe;
-mod process;
+pub(crate) mod process;
 mod supervisor;
 
 #[cfg(test)]
@@ -27,7 +27,6 @@ use tokio::sync::{oneshot, watch};
 pub use binary::{PINNED_VERSION, find_binary};
 pub use error::NatsError;
 
-#[cfg(test)]
 use credentials::Credentials;
 use process::Record;
 use supervisor::{Message, Supervisor};
@@ -122,7 +121,6 @@ impl std::fmt::Debug for Endpoint {
 
 impl Endpoint {
     /// The server that another process supervises in this data directory, if one runs.
-    #[cfg(test)]
     pub fn of_running(data_dir: &Path) -> Option<Self> {
         let record = Record::read(&data_dir.join("nats").join(RECORD_FILE))?;
         record.living()?;

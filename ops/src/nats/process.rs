@@ -36,7 +36,7 @@ const GO_SETTINGS: [&str; 2] = ["GOMEMLIMIT", "GOGC"];
 /// - It gets an own process group: Ctrl-C in a terminal reaches only us, and we stop it after everything that writes.
 /// - It gets no environment but what sets its garbage collector: credentials in ours are none of its business. There is
 ///   no limit unless the operator gives one: a server whose subjects need more than a limit collects all the time.
-pub(super) fn spawn(binary: &Path, config: &Path) -> Result<Child, NatsError> {
+pub(crate) fn spawn(binary: &Path, config: &Path) -> Result<Child, NatsError> {
     let mut command = match setpriv() {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -58,7 +58,7 @@ pub(super) fn spawn(binary: &Path, config: &Path) -> Result<Child, NatsError> {
 }
 
 /// A `setpriv` that knows `--pdeathsig` (util-linux since 2.33; the one of busybox does not).
-pub(super) fn setpriv() -> Option<&'static Path> {
+pub(crate) fn setpriv() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let path = env::var_os("PATH")?;
@@ -78,33 +78,33 @@ pub(super) fn setpriv() -> Option<&'static Path> {
 
 /// A process, told apart from a later one with the same number by its start time (clock ticks since boot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProcessId {
-    pub(super) pid: u32,
-    pub(super) started_ticks: u64,
+pub(crate) struct ProcessId {
+    pub(crate) pid: u32,
+    pub(crate) started_ticks: u64,
 }
 
 /// What is remembered of the server between our runs: `server.json` in the folder of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// The next start prefers the same port, so that bookmarks and tools of the operator stay right.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// The program's file.
-    pub(super) binary: PathBuf,
+    pub(crate) binary: PathBuf,
     /// The configuration it was started with, an absolute path.
-    pub(super) config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Absent when the server was stopped in order.
-    pub(super) process: Option<ProcessId>,
+    pub(crate) process: Option<ProcessId>,
 }
 
 impl Record {
     /// The record, or `None` when there is none that can be read: then nothing is known and nothing is killed.
-    pub(super) fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let mut text = String::new();
         File::open(path).ok()?.take(MAX_RECORD).read_to_string(&mut text).ok()?;
         serde_json::from_str(&text).ok()
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<(), NatsError> {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), NatsError> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| NatsError::NotWritable { path: path.to_owned(), source: Some(error.into()) })?;
         write_private(path, &text)
@@ -112,7 +112,7 @@ impl Record {
 
     /// The process, if it still runs and is beyond doubt the server that we started: same number, same start time, same
     /// program, same configuration file.
-    pub(super) fn living(&self) -> Option<ProcessId> {
+    pub(crate) fn living(&self) -> Option<ProcessId> {
         let process = self.process?;
         let folder = PathBuf::from(format!("/proc/{}", process.pid));
         let same_start = start_ticks(process.pid) == Some(process.started_ticks);
@@ -127,9 +127,9 @@ impl Record {
     }
 
     /// Stops the server of an earlier run of ours, if one survived it. Two servers must never write to one log.
-    pub(super) fn stop_orphan(&self) -> Result<(), NatsError> {
+    pub(crate) fn stop_orphan(&self) -> Result<(), NatsError> {
         let Some(ProcessId { pid, .. }) = self.living() else { return Ok(()) };
-        tracing::warn!(pid, "an earlier run left its nats-server behind: stopping it");
+        tracing::warn!(pid, program = %self.binary.display(), "an earlier run left its server behind: stopping it");
         for (signal, patience) in [(Signal::TERM, ORPHAN_GRACE), (Signal::KILL, ORPHAN_KILL_WAIT)] {
             send(pid, signal);
             let deadline = Instant::now() + patience;
@@ -145,7 +145,7 @@ impl Record {
 }
 
 /// When a process started, in clock ticks since boot; `None` when it does not exist or is only waiting to be buried.
-pub(super) fn start_ticks(pid: u32) -> Option<u64> {
+pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses and may hold anything, so count from the last one.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
@@ -157,12 +157,12 @@ pub(super) fn start_ticks(pid: u32) -> Option<u64> {
 }
 
 /// Sends a signal; a process that is already gone is fine.
-pub(super) fn send(pid: u32, signal: Signal) {
+pub(crate) fn send(pid: u32, signal: Signal) {
     let target = i32::try_from(pid).ok().and_then(Pid::from_raw);
     if let Some(Err(error)) = target.map(|target| kill_process(target, signal))
         && error != rustix::io::Errno::SRCH
     {
-        tracing::warn!(pid, ?signal, %error, "nats-server could not be signalled");
+        tracing::warn!(pid, ?signal, %error, "a supervised server could not be signalled");
     }
 }
 

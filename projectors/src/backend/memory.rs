@@ -1,6 +1,6 @@
 //! A read store in memory: the shortest complete statement of the contract, and what tests of projections use.
 
-use crate::read_store::encoding::{CELL_HEAD, Cell, ScanRange, encode_key, fill_page};
+use crate::read_store::encoding::{CELL_HEAD, Cell, RowsDigest, ScanRange, encode_key, fill_page};
 use crate::read_store::ledger::{Ledger, list_marks, takes_effect};
 use crate::read_store::types::{check_limit, generation_of};
 use crate::read_store::{
@@ -135,6 +135,14 @@ impl ReadStorePort for MemoryStore {
         state.tables.retain(|table, _| generation_of(table.as_str()) != generation);
         state.ledger.forget(generation);
         Ok(())
+    }
+
+    async fn digest(&self, table: &TableId) -> Result<[u8; 32], ReadStoreError> {
+        let mut digest = RowsDigest::default();
+        for (key, cell) in self.read().tables.get(table).into_iter().flatten() {
+            digest.add(key, cell);
+        }
+        Ok(digest.finish())
     }
 
     async fn tables(&self) -> Result<Vec<TableId>, ReadStoreError> {

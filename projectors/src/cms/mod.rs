@@ -1,4 +1,5 @@
 //! Websites.
 
+pub mod files;
 pub mod pages;
 pub mod routes;

@@ -101,7 +101,7 @@ pub fn fold_owner(owner: Option<SiteOwner>, event: &TenantEvent, at: Micros) -> 
     match event {
         TenantEvent::Renamed(renamed) => owner.name.clone_from(&renamed.name),
         TenantEvent::HostsSet(set) => owner.hosts.clone_from(&set.hosts),
-        TenantEvent::Created(_) => {}
+        TenantEvent::Created(_) | TenantEvent::PostalAddressSet(_) => {}
     }
     Some(owner)
 }

@@ -2,4 +2,5 @@
 
 pub mod contacts;
 pub mod imports;
+pub mod segments;
 pub mod timeline;

@@ -1,13 +1,15 @@
-//! What happened with a contact: its own events, its orders and its enrolments, newest first.
+//! What happened with a contact: its own events, its orders, its enrolments and its mails, newest first.
 //!
 //! | table     | partition  | sort                    | body                             |
 //! |-----------|------------|-------------------------|----------------------------------|
 //! | `entries` | contact id | position, newest first  | [`TimelineEntry`]                |
 //! | `orders`  | order id   | empty                   | the contact who placed the order |
+//! | `chunks`  | chunk id   | empty                   | the recipients of the chunk      |
 //! | `erased`  | contact id | empty                   | the time of the erasure          |
 //!
 //! Only the first event of an order names its contact; `orders` leads there from the later ones. Every event of an
-//! enrolment names it.
+//! enrolment names it. Of a campaign there is one entry for each end of a contact's mail ([`mails`]), not for each attempt:
+//! those are at the campaign's recipient.
 //!
 //! No row holds personal data: an entry has the kind, the time, the actor and a few fields chosen by kind, none of them
 //! sealed. So **after an erasure the rows stay**, kinds and times being what a tenant must account for (that a consent was
@@ -28,6 +30,8 @@ use bus_schema::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+mod mails;
 
 /// The name of the view.
 pub const TIMELINE: &str = "timeline";
@@ -137,15 +141,18 @@ impl Projection for Timeline {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn follows(&self, address: &Address) -> bool {
         let is = |(context, aggregate): (&str, &str)| address.context == context && address.aggregate == aggregate;
-        is((ContactEvent::CONTEXT, ContactEvent::AGGREGATE)) || CONCERNED.into_iter().any(is)
+        is((ContactEvent::CONTEXT, ContactEvent::AGGREGATE)) || CONCERNED.into_iter().any(is) || mails::follows(address)
     }
 
     fn reads(&self, event: &Recorded<AnyEvent>) -> Vec<RowName> {
+        if let Some(chunk) = mails::reads(event) {
+            return vec![chunk];
+        }
         let address = &event.subject.address;
         address.uuid().filter(|_| is_order(address)).map(order).into_iter().collect()
     }
@@ -154,6 +161,9 @@ impl Projection for Timeline {
         let (address, at) = (&event.subject.address, event.envelope.at);
         let refused = || ProjectionError::Event(format!("{} is not an event of {TIMELINE}", event.envelope.kind));
         let id = address.uuid().ok_or_else(refused)?;
+        if mails::follows(address) {
+            return mails::apply(id, event, rows);
+        }
         let (contact, summary) = if let Some(own) = ContactEvent::from_any(&event.event) {
             let Some(Value::Object(summary)) = summary_of_contact(own) else { return Ok(()) };
             if let ContactEvent::Erased(_) = own {

@@ -58,7 +58,11 @@ impl RecordView for Accounts {
             AccountEvent::Enabled(_) => row.disabled = false,
             AccountEvent::LoggedIn(_) => row.signed_in_at = Some(happening.at),
             AccountEvent::PasswordChanged(_) => row.password_changed_at = happening.at,
-            AccountEvent::Created(_) | AccountEvent::PasswordRehashed(_) | AccountEvent::LoginFailed(_) => {}
+            AccountEvent::Created(_)
+            | AccountEvent::PasswordRehashed(_)
+            | AccountEvent::LoginFailed(_)
+            | AccountEvent::ResetAsked(_)
+            | AccountEvent::Invited(_) => {}
         }
         Some(row)
     }

@@ -39,6 +39,8 @@ pub struct ViewStatus {
     pub view: String,
     pub generation: String,
     pub stage: String,
+    /// The stream its position is in: `ev`, the log, or `fx`, the facts.
+    pub stream: &'static str,
     pub position: u64,
     pub applied: u64,
     /// Events of kinds this version does not know, passed over.
@@ -170,6 +172,7 @@ impl Slot {
             view: self.generation.view.clone(),
             generation: self.generation.to_string(),
             stage: stage.to_owned(),
+            stream: self.projection.family().token(),
             position: self.position(),
             applied: self.applied.load(Ordering::Relaxed),
             unknown: self.unknown.load(Ordering::Relaxed),

@@ -118,6 +118,9 @@ impl RecordView for Campaigns {
             CampaignEvent::Launched(launched) => {
                 row.status = CampaignStatus::Sending;
                 row.departure = None;
+                if let (Some(filter), Some(segment)) = (&launched.filter, &mut row.segment) {
+                    segment.filter.clone_from(filter);
+                }
                 row.journey = Some(Journey {
                     launched_at: launched.at,
                     recipients: None,
@@ -144,6 +147,10 @@ impl RecordView for Campaigns {
                     journey.counts = Some(finished.counts);
                 });
             }
+            CampaignEvent::Retried(_) => {
+                row.status = CampaignStatus::Sending;
+                row.travels(|journey| journey.finished_at = None);
+            }
             CampaignEvent::Created(_) => {}
         }
         Some(row)
@@ -162,6 +169,8 @@ impl RecordView for Campaigns {
         fields.extend(content.map(|content| ("subject".to_owned(), FieldValue::Str(content.subject.clone()))));
         let purpose = row.segment.as_ref().map(|segment| purpose_word(segment.purpose));
         fields.extend(purpose.map(|word| ("purpose".to_owned(), FieldValue::Str(word.to_owned()))));
+        let saved = row.segment.as_ref().and_then(|segment| segment.saved);
+        fields.extend(saved.map(|saved| ("segment".to_owned(), FieldValue::Str(saved.to_string()))));
         fields.extend(row.departure.as_ref().map(|out| ("scheduled_at".to_owned(), FieldValue::Time(out.at.0))));
         Some(Doc {
             tenant: tenant.to_string(),
@@ -193,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_campaign_is_a_draft_scheduled_and_cancelled() {
-        let segment = Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Marketing };
+        let segment = Segment { filter: r#"{"tags":"vip"}"#.into(), purpose: ConsentPurpose::Marketing, saved: None };
         let content = CampaignContent { subject: "Spring".into(), ..Default::default() };
         let mut events = vec![
             CampaignCreated { name: "Spring sale".into() }.into(),
@@ -227,7 +236,7 @@ mod tests {
         let mut events = vec![
             CampaignCreated { name: "Spring sale".into() }.into(),
             scheduled(),
-            CampaignLaunched { scheduled: AT, at: AT }.into(),
+            CampaignLaunched { scheduled: AT, at: AT, filter: None }.into(),
             AudienceFrozen { chunks: 1, recipients: 3 }.into(),
             CampaignPaused { trouble: Some("the provider takes nothing".into()) }.into(),
         ];

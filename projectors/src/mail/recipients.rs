@@ -18,7 +18,7 @@ use bus_schema::{
     Address, AnyEvent, Micros, Recorded, TenantId,
     catalog::Catalogued,
     codec,
-    mail::chunk::{ChunkEvent, ChunkPlace, Fate, MAX_RECIPIENTS},
+    mail::chunk::{ChunkEvent, ChunkPlace, Fate, MAX_RECIPIENTS, Reconciled},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
@@ -100,6 +100,9 @@ pub struct Recipient {
     /// What the provider calls the mail.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
+    /// Which provider it was, as the installation calls it.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// Neighbours in a chunk.
@@ -161,9 +164,26 @@ impl Counts {
                     self.moves(SendState::Attempting, outcome.fate.into(), 1);
                 }
             }
+            ChunkEvent::Reopened(reopened) => {
+                let ends = [
+                    (SendState::Deferred, &reopened.deferred),
+                    (SendState::Rejected, &reopened.rejected),
+                    (SendState::Unknown, &reopened.unknown),
+                ];
+                ends.into_iter().for_each(|(from, of)| self.moves(from, SendState::Planned, of.len() as u64));
+            }
+            ChunkEvent::Reconciled(reconciled) => {
+                for entry in &reconciled.entries {
+                    self.moves(SendState::Unknown, state_of(entry), 1);
+                }
+            }
             ChunkEvent::Claimed(_) | ChunkEvent::Done(_) => {}
         }
     }
+}
+
+fn state_of(entry: &Reconciled) -> SendState {
+    if entry.accepted { SendState::Accepted } else { SendState::Deferred }
 }
 
 /// The view.
@@ -191,6 +211,13 @@ fn blocks(event: &ChunkEvent) -> BTreeSet<usize> {
         ChunkEvent::WindowOutcome(window) => {
             window.outcomes.iter().filter_map(|outcome| of(outcome.index.into())).collect()
         }
+        ChunkEvent::Reopened(reopened) => {
+            let indexes = reopened.deferred.iter().chain(&reopened.rejected).chain(&reopened.unknown);
+            indexes.filter_map(|index| of((*index).into())).collect()
+        }
+        ChunkEvent::Reconciled(reconciled) => {
+            reconciled.entries.iter().filter_map(|entry| of(entry.index.into())).collect()
+        }
         ChunkEvent::Claimed(_) | ChunkEvent::Done(_) => BTreeSet::new(),
     }
 }
@@ -208,6 +235,7 @@ impl Block {
                     at,
                     cause: None,
                     provider_id: None,
+                    provider: None,
                 };
                 self.recipients = of_block.map(recipient).collect();
             }
@@ -224,6 +252,25 @@ impl Block {
                     (recipient.state, recipient.at) = (outcome.fate.into(), at);
                     recipient.cause.clone_from(&outcome.cause);
                     recipient.provider_id.clone_from(&outcome.provider_id);
+                    recipient.provider.clone_from(&outcome.provider);
+                }
+            }
+            ChunkEvent::Reopened(reopened) => {
+                let indexes = reopened.deferred.iter().chain(&reopened.rejected).chain(&reopened.unknown);
+                for place in indexes.filter_map(|index| place(*index)) {
+                    let Some(recipient) = self.recipients.get_mut(place) else { continue };
+                    (recipient.state, recipient.at) = (SendState::Planned, at);
+                }
+            }
+            ChunkEvent::Reconciled(reconciled) => {
+                for entry in &reconciled.entries {
+                    let found = place(entry.index).and_then(|place| self.recipients.get_mut(place));
+                    let Some(recipient) = found else { continue };
+                    (recipient.state, recipient.at) = (state_of(entry), at);
+                    recipient.cause = Some(format!("reconciled by {}", entry.proof.as_str()));
+                    if entry.provider_id.is_some() {
+                        recipient.provider_id.clone_from(&entry.provider_id);
+                    }
                 }
             }
             ChunkEvent::Claimed(_) | ChunkEvent::Done(_) => {}
@@ -365,6 +412,21 @@ impl Views {
             }
         }
         Ok(RecipientPage { recipients, next: last.filter(|_| page.next.is_some()) })
+    }
+
+    /// One recipient by its place in the audience.
+    pub async fn recipient_at(
+        &self,
+        tenant: &TenantId,
+        place: ChunkPlace,
+        index: u16,
+    ) -> Result<Option<Recipient>, ViewError> {
+        let table = self.serving(RECIPIENTS)?.generation().table(BLOCKS)?;
+        let (block, index) = (usize::from(index) / BLOCK, usize::from(index) % BLOCK);
+        let RowName { partition, sort, .. } = block_row(place, block);
+        let row = self.store().get(&RowKey { table, tenant: tenant.shared(), partition, sort }).await?;
+        let block = row.map(|row| codec::decode::<Block>(&row.body)).transpose().map_err(ViewError::Row)?;
+        Ok(block.and_then(|block| block.recipients.into_iter().nth(index)))
     }
 
     /// How many recipients of a campaign are in each state; nothing before its first chunk is planned.

@@ -37,6 +37,7 @@ pub async fn run_all(make: impl AsyncFn() -> ReadStore, tombstones: Tombstones) 
     tombstones_go_only_when_settled(make().await, tombstones).await;
     a_late_repetition_does_not_bring_a_purged_row_back(make().await, tombstones).await;
     purging_keeps_what_is_alive(make().await).await;
+    a_digest_is_of_what_can_be_read(&make).await;
 }
 
 const VIEW: &str = "contacts_v1_g0";
@@ -483,6 +484,21 @@ pub async fn readers_see_whole_batches(make: impl AsyncFn() -> ReadStore) {
         tokio::task::yield_now().await;
     }
     writing.await.unwrap_or_else(|error| panic!("the writer failed: {error}"));
+}
+
+async fn a_digest_is_of_what_can_be_read(make: &impl AsyncFn() -> ReadStore) {
+    let (one, two) = (make().await, make().await);
+    let of = async |store: &ReadStore| good("digest", store.digest(&by_name()).await);
+    assert_eq!(of(&one).await, of(&two).await, "of tables that do not exist");
+    apply(&one, put(key("a"), 1 << 8, "old")).await;
+    for op in [put(key("a"), 2 << 8, "x"), put(key("gone"), 3 << 8, "y"), delete(key("gone"), 4 << 8)] {
+        apply(&one, op).await;
+    }
+    assert_ne!(of(&one).await, of(&two).await, "rows change it");
+    apply(&two, put(key("a"), 2 << 8, "x")).await;
+    assert_eq!(of(&one).await, of(&two).await, "what is overwritten or deleted is not in it");
+    apply(&two, put(key("a"), 3 << 8, "x")).await;
+    assert_ne!(of(&one).await, of(&two).await, "times are in it");
 }
 
 /// For backends that keep data: `open` opens the same place each time, after every clone of the last store is dropped.

@@ -9,6 +9,7 @@
 use super::types::{RowKey, Scan};
 use super::{Page, ReadStoreError, StoredRow};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use std::ops::Bound;
 
 const ROW: u8 = 0;
@@ -94,6 +95,25 @@ pub(crate) struct Cell {
     pub(crate) ts: u64,
     /// `None` is a tombstone.
     pub(crate) body: Option<Bytes>,
+}
+
+/// A digest over rows, given in the order of their keys.
+#[derive(Default)]
+pub(crate) struct RowsDigest(Sha256);
+
+impl RowsDigest {
+    /// A tombstone changes nothing.
+    pub(crate) fn add(&mut self, key: &[u8], cell: &Cell) {
+        let Some(body) = &cell.body else { return };
+        for part in [key, &cell.ts.to_be_bytes(), body] {
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part);
+        }
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 impl Cell {

@@ -1,4 +1,5 @@
 //! The shop: products and orders.
 
+pub mod fulfilments;
 pub mod orders;
 pub mod products;

@@ -1,9 +1,11 @@
 //! The figures, a file each.
 
 mod alone;
+mod archive;
 mod commands;
 mod growth;
 mod import;
+mod mail;
 mod memory;
 mod page;
 mod rebuild;
@@ -12,7 +14,20 @@ mod visible;
 use crate::{AnyError, Scale, table::Outcome};
 
 /// In the order in which they are measured; `visible` uses what `commands` found.
-pub(crate) const NAMES: [&str; 8] = ["commands", "alone", "rebuild", "visible", "page", "import", "growth", "memory"];
+pub(crate) const NAMES: [&str; 12] = [
+    "commands",
+    "alone",
+    "rebuild",
+    "visible",
+    "page",
+    "import",
+    "growth",
+    "memory",
+    "mail",
+    "mail-memory",
+    "mail-latency",
+    "archive",
+];
 
 /// Clients at once where a row speaks of full load.
 const CLIENTS: usize = 256;
@@ -31,6 +46,10 @@ pub(crate) async fn run(name: &str, scale: Scale, peak: &mut Option<f64>) -> Res
         "import" => import::measure(scale).await,
         "growth" => growth::measure(scale).await,
         "memory" => memory::measure(scale).await,
+        "archive" => archive::measure(scale).await,
+        "mail" => mail::speed(scale).await,
+        "mail-memory" => mail::memory(scale).await,
+        "mail-latency" => mail::latency(scale).await,
         _ => Err(format!("there is no row {name}").into()),
     }
 }

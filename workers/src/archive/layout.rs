@@ -4,10 +4,11 @@
 //! {cell}/{stream}/epoch/{epoch:08}                    how an epoch starts, once
 //! {cell}/{stream}/seg/{epoch:08}/{first:020}-{last:020}
 //! {cell}/{stream}/m/{epoch:08}/{idx:020}              manifest entries, from 1
+//! {cell}/blob/{tenant}/{blob}/{piece:06}             uploaded files in pieces; both names are blinded
 //! {cell}/KEYS_{cell}/{epoch:08}/{chunk:020}           copies of wrapped keys, the only objects that are ever replaced
 //! ```
 //!
-//! Left free for later: `l1/`, `l2/` (compactions by tenant), `cp/` (roll-ups of entries), `{cell}/blob/`, `{cell}/snap12h/`,
+//! Left free for later: `l1/`, `l2/` (compactions by tenant), `cp/` (roll-ups of entries), `{cell}/snap12h/`,
 //! `{cell}/daily/`. Numbers have a fixed width, so that the order of keys is the order of the log. A bucket may lock
 //! everything against deletion except `KEYS_*`: there old versions must not be kept, or erased keys would be.
 

@@ -334,6 +334,8 @@ pub enum Wrong {
     OtherPositions,
     #[error("is damaged, or was not written with this archive key")]
     Keys,
+    #[error("is not the piece of the file that should be there: it was damaged or replaced")]
+    Blob,
     #[error(
         "holds keys up to position {found} of the directory, and the log needs them up to {needed}: it was set back"
     )]

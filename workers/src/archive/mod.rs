@@ -8,6 +8,7 @@
 pub mod archiver;
 pub mod backend;
 pub mod binary;
+pub mod blobs;
 pub mod epochs;
 pub mod faults;
 pub mod key;
@@ -22,11 +23,13 @@ pub mod record;
 pub mod restore;
 pub mod segment;
 pub mod verify;
+pub mod watch;
 
 /// BLAKE3 of messages or objects.
 pub use blake3::Hash;
 
 pub use archiver::{Archiver, ArchiverOptions, Progress};
+pub use blobs::BlobCopies;
 pub use key::ArchiveKey;
 pub use key_copies::KeyCopies;
 pub use layout::Place;

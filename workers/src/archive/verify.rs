@@ -6,6 +6,7 @@
 
 use super::{
     ArchiveError, Ledger,
+    blobs::{self, BlobReport, Seen},
     ledger::{Hashed, SegmentRef},
     manifest::{Chain, Entry, EpochStart, Fault, Wrong, open},
     object_store::MAX_LISTING,
@@ -52,6 +53,8 @@ pub struct Report {
     pub unreferenced: u64,
     /// Segments read back.
     pub read: u64,
+    /// Uploaded files that the segments read back name.
+    pub blobs: BlobReport,
     /// The newest position of the chain and the greatest store time up to it.
     pub archived: u64,
     pub latest: Option<Micros>,
@@ -61,7 +64,7 @@ pub struct Report {
 
 impl Report {
     pub fn is_whole(&self) -> bool {
-        self.missing == 0 && self.corrupt == 0
+        self.missing == 0 && self.corrupt == 0 && self.blobs.missing == 0 && self.blobs.corrupt == 0
     }
 
     fn fault(&mut self, fault: &Fault) {
@@ -70,6 +73,10 @@ impl Report {
         } else {
             self.corrupt += 1;
         }
+        self.note(fault);
+    }
+
+    fn note(&mut self, fault: &Fault) {
         if self.faults.len() < MOST_FAULTS {
             self.faults.push(fault.to_string());
         }
@@ -81,6 +88,7 @@ pub async fn verify(ledger: &Ledger, options: VerifyOptions) -> Result<Report, A
     let mut report =
         Report { provider: ledger.provider(), stream: ledger.place.stream().to_owned(), ..Report::default() };
     let epochs = ledger.epochs().await?;
+    let mut seen = Seen::default();
     for epoch in &epochs {
         let start = match ledger.start_of(*epoch).await {
             Ok(start) => start,
@@ -90,8 +98,12 @@ pub async fn verify(ledger: &Ledger, options: VerifyOptions) -> Result<Report, A
             }
             Err(error) => return Err(error),
         };
-        one_epoch(ledger, *epoch, start, options.depth, &mut report).await?;
+        one_epoch(ledger, *epoch, start, options.depth, &mut report, &mut seen).await?;
     }
+    let whole = options.depth == Depth::Bytes;
+    let (found, faults) = blobs::check(&ledger.store, &ledger.key, ledger.place.cell(), &seen, whole).await?;
+    report.blobs = found;
+    faults.iter().for_each(|fault| report.note(fault));
     if report.archived < options.at_least {
         let epoch = epochs.last().copied().unwrap_or(1);
         let next = ledger.newest(epoch).await.ok().flatten().map_or(1, |(entry, _)| entry.idx + 1);
@@ -106,6 +118,7 @@ async fn one_epoch(
     start: Option<Hashed<EpochStart>>,
     depth: Depth,
     report: &mut Report,
+    seen: &mut Seen,
 ) -> Result<(), ArchiveError> {
     let prefix = ledger.place.segments(epoch);
     let listed = ledger.list_all(&prefix, None).await?;
@@ -127,7 +140,7 @@ async fn one_epoch(
             }
             after = idx;
             if let Some(entry) = accepted(ledger, &mut chain, object, bytes, report) {
-                one_segment(ledger, &entry, depth, &mut segments, report).await?;
+                one_segment(ledger, &entry, depth, &mut segments, report, seen).await?;
                 report.archived = entry.last;
                 report.latest = Some(Micros(entry.latest));
             }
@@ -184,6 +197,7 @@ async fn one_segment(
     depth: Depth,
     segments: &mut BTreeMap<String, u64>,
     report: &mut Report,
+    seen: &mut Seen,
 ) -> Result<(), ArchiveError> {
     let fault = |wrong| Fault::new(&entry.segment, wrong);
     match segments.remove(&entry.segment) {
@@ -199,7 +213,10 @@ async fn one_segment(
     }
     if chosen(depth, entry.idx) {
         match ledger.segment(&SegmentRef::from(entry)).await {
-            Ok(_) => report.read += 1,
+            Ok(messages) => {
+                report.read += 1;
+                seen.note(&messages);
+            }
             Err(ArchiveError::Fault { fault, .. }) => {
                 report.fault(&fault);
                 return Ok(());

@@ -1,6 +1,9 @@
 //! Blobs in a folder: `<tenant>/<first two digits>/<id>`; files on their way in lie in `<tenant>/incoming`.
 
-use super::{BlobError, BlobId};
+use super::{
+    BlobError, BlobId,
+    space::{Room, Spaces},
+};
 use bus_schema::{Micros, TenantId};
 use sha2::{Digest, Sha256};
 use std::{
@@ -11,7 +14,8 @@ use std::{
 };
 use tokio::{
     fs::{self, File, OpenOptions},
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
+    sync::Mutex,
 };
 
 const INCOMING: &str = "incoming";
@@ -19,6 +23,10 @@ const INCOMING: &str = "incoming";
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: Arc<Path>,
+    spaces: Spaces,
+    /// Held while a file appears under its name or is removed from it, so that none is removed that was kept again at
+    /// this moment.
+    names: Arc<Mutex<()>>,
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> BlobError {
@@ -32,7 +40,7 @@ impl Folder {
         for tenant in std::fs::read_dir(&root).into_iter().flatten().flatten() {
             _ = std::fs::remove_dir_all(tenant.path().join(INCOMING));
         }
-        Self { root: root.into() }
+        Self { root: root.into(), spaces: Spaces::default(), names: Arc::default() }
     }
 
     fn path(&self, tenant: &TenantId, blob: &BlobId) -> PathBuf {
@@ -40,14 +48,55 @@ impl Folder {
         self.root.join(tenant.as_str()).join(prefix).join(blob.as_str())
     }
 
-    pub(super) async fn receive(&self, tenant: &TenantId, limit: u64) -> Result<FolderUpload, BlobError> {
+    /// Bytes of a tenant's files. They are counted once and kept up to date from then on.
+    pub(super) async fn used(&self, tenant: &TenantId) -> Result<u64, BlobError> {
+        if let Some(stored) = self.spaces.stored(tenant) {
+            return Ok(stored);
+        }
+        let _names = self.names.lock().await;
+        let listed = self.listed(tenant).await?;
+        Ok(self.spaces.begin(tenant, listed.iter().map(|(_, length, _)| length).sum()))
+    }
+
+    pub(super) async fn tenants(&self) -> Result<Vec<TenantId>, BlobError> {
+        let mut tenants = Vec::new();
+        let mut entries = fs::read_dir(&*self.root).await.map_err(failed("listed"))?;
+        while let Some(entry) = entries.next_entry().await.map_err(failed("listed"))? {
+            tenants.extend(entry.file_name().to_str().and_then(|name| TenantId::try_new(name).ok()));
+        }
+        tenants.sort_unstable();
+        Ok(tenants)
+    }
+
+    pub(super) async fn older(&self, tenant: &TenantId, before: Micros) -> Result<Vec<BlobId>, BlobError> {
+        let before = Duration::from_micros(u64::try_from(before.0).unwrap_or(0));
+        let listed = self.listed(tenant).await?;
+        let mut old: Vec<_> = listed.into_iter().filter(|(_, _, age)| *age < before).map(|(blob, ..)| blob).collect();
+        old.sort_unstable();
+        Ok(old)
+    }
+
+    /// Every file with its length and when it was last kept.
+    async fn listed(&self, tenant: &TenantId) -> Result<Vec<(BlobId, u64, Duration)>, BlobError> {
+        let folder = self.root.join(tenant.as_str());
+        let listed = tokio::task::spawn_blocking(move || list(&folder)).await;
+        listed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed("listed"))
+    }
+
+    pub(super) async fn receive(&self, tenant: &TenantId, limit: u64, quota: u64) -> Result<FolderUpload, BlobError> {
+        // Who has no quota need not be counted.
+        if quota < u64::MAX {
+            self.used(tenant).await?;
+        }
+        let room = self.spaces.room(tenant, quota);
         let folder = self.root.join(tenant.as_str()).join(INCOMING);
         fs::create_dir_all(&folder).await.map_err(failed("made"))?;
         let path = folder.join(bus_schema::ids::random_uuid().to_string());
         let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path).await.map_err(failed("made"))?;
+        let file =
+            options.read(true).write(true).create_new(true).mode(0o600).open(&path).await.map_err(failed("made"))?;
         let (incoming, digest) = (Incoming(path), Sha256::new());
-        Ok(FolderUpload { store: self.clone(), tenant: tenant.clone(), incoming, file, digest, length: 0, limit })
+        Ok(FolderUpload { store: self.clone(), tenant: tenant.clone(), incoming, file, digest, length: 0, limit, room })
     }
 
     pub(super) async fn open(&self, tenant: &TenantId, blob: &BlobId) -> Result<std::fs::File, BlobError> {
@@ -65,8 +114,10 @@ impl Folder {
         before: Micros,
     ) -> Result<bool, BlobError> {
         let path = self.path(tenant, blob);
-        let modified = match fs::metadata(&path).await.and_then(|metadata| metadata.modified()) {
-            Ok(modified) => modified.duration_since(UNIX_EPOCH).unwrap_or_default(),
+        let _names = self.names.lock().await;
+        let (modified, length) = match fs::metadata(&path).await.and_then(|found| Ok((found.modified()?, found.len())))
+        {
+            Ok((modified, length)) => (modified.duration_since(UNIX_EPOCH).unwrap_or_default(), length),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(failed("looked at")(error)),
         };
@@ -74,8 +125,32 @@ impl Folder {
             return Ok(false);
         }
         fs::remove_file(&path).await.map_err(failed("removed"))?;
+        self.spaces.removed(tenant, length);
         Ok(true)
     }
+}
+
+fn list(tenant: &Path) -> std::io::Result<Vec<(BlobId, u64, Duration)>> {
+    let mut listed = Vec::new();
+    let folders = match std::fs::read_dir(tenant) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(listed),
+        Err(error) => return Err(error),
+    };
+    for folder in folders {
+        let folder = folder?;
+        if folder.file_name() == INCOMING || !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder.path())? {
+            let entry = entry?;
+            let Some(blob) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let metadata = entry.metadata()?;
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            listed.push((blob, metadata.len(), modified));
+        }
+    }
+    Ok(listed)
 }
 
 /// The path of a file that goes away with its upload.
@@ -96,6 +171,7 @@ pub(super) struct FolderUpload {
     digest: Sha256,
     length: u64,
     limit: u64,
+    room: Room,
 }
 
 impl FolderUpload {
@@ -108,6 +184,7 @@ impl FolderUpload {
         if self.length > self.limit {
             return Err(BlobError::TooLarge { limit: self.limit });
         }
+        self.room.take(piece.len() as u64)?;
         self.digest.update(piece);
         self.file.write_all(piece).await.map_err(failed("written"))
     }
@@ -118,6 +195,23 @@ impl FolderUpload {
         Ok(file.into_std().await)
     }
 
+    pub(super) async fn patch(&mut self, patches: &[(u64, Vec<u8>)]) -> Result<(), BlobError> {
+        for (at, bytes) in patches {
+            self.file.seek(std::io::SeekFrom::Start(*at)).await.map_err(failed("written"))?;
+            self.file.write_all(bytes).await.map_err(failed("written"))?;
+        }
+        self.file.flush().await.map_err(failed("written"))?;
+        self.file.rewind().await.map_err(failed("read"))?;
+        self.digest = Sha256::new();
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            match self.file.read(&mut piece).await.map_err(failed("read"))? {
+                0 => return Ok(()),
+                read => self.digest.update(&piece[..read]),
+            }
+        }
+    }
+
     pub(super) async fn keep(mut self) -> Result<BlobId, BlobError> {
         self.file.flush().await.map_err(failed("written"))?;
         self.file.sync_all().await.map_err(failed("saved"))?;
@@ -125,8 +219,14 @@ impl FolderUpload {
         let path = self.store.path(&self.tenant, &blob);
         let folder = path.parent().unwrap_or(&self.store.root).to_owned();
         fs::create_dir_all(&folder).await.map_err(failed("made"))?;
+        let names = self.store.names.lock().await;
+        let is_new = !fs::try_exists(&path).await.map_err(failed("looked at"))?;
         // Also over the same content from before: its age begins anew.
         fs::rename(&self.incoming.0, &path).await.map_err(failed("kept"))?;
+        if is_new {
+            self.store.spaces.kept(&self.tenant, self.length);
+        }
+        drop(names);
         for made in folder.ancestors().take_while(|made| made.starts_with(&self.store.root)) {
             let made = File::open(made).await.map_err(failed("saved"))?;
             made.sync_all().await.map_err(failed("saved"))?;

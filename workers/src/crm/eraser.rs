@@ -10,7 +10,7 @@ use crate::{
 };
 use bus_schema::{
     AnyEvent, KeyId, Micros, StoredEvent, bus::Bus, catalog::Catalogued, crm::contact::ContactEvent, ids::Cell,
-    keys::KeyDirectory, shop::order::OrderEvent, subject::Family, time::Clock,
+    keys::KeyDirectory, mail::suppression::SuppressionEvent, shop::order::OrderEvent, subject::Family, time::Clock,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,10 +42,15 @@ pub fn start(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf) -> Work
 
 async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut stop: Stop) {
     let start = begin(&bus, &place, &mut stop).await;
-    let aggregates = [(ContactEvent::CONTEXT, ContactEvent::AGGREGATE), (OrderEvent::CONTEXT, OrderEvent::AGGREGATE)];
+    let aggregates = [
+        (ContactEvent::CONTEXT, ContactEvent::AGGREGATE),
+        (OrderEvent::CONTEXT, OrderEvent::AGGREGATE),
+        (SuppressionEvent::CONTEXT, SuppressionEvent::AGGREGATE),
+    ];
     let mut reader = LogReader::new(bus.clone(), &aggregates, start + 1);
     let (mut done, mut saved, mut saved_at) = (start, start, Instant::now());
     while !stop.is_asked() {
+        stop.pass().await;
         let batch = tokio::select! {
             batch = reader.next(PATIENCE) => batch,
             () = stop.asked() => break,
@@ -58,13 +63,16 @@ async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut sto
             }
             while let Err(error) = keys.destroy(&event.subject.tenant, key).await {
                 tracing::error!(%error, position = event.seq, "the key of an erased person is not destroyed yet");
+                stop.status().failed(format!("the key named by event {} is not destroyed yet: {error}", event.seq));
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     // Not counted as done: the next start begins with it.
                     () = stop.asked() => return,
                 }
             }
+            stop.status().is_done();
         }
+        batch.report(stop.status());
         done = batch.upto.unwrap_or(done);
         if done > saved && (saved_at.elapsed() >= RHYTHM || stop.is_asked()) {
             save(&place, &Place { cell: bus.cell().clone(), position: done }).await;
@@ -91,6 +99,7 @@ pub(crate) fn destroyed(event: &StoredEvent) -> Option<KeyId> {
     match event.decode() {
         Ok(Some(AnyEvent::Contact(ContactEvent::Erased(erased)))) => Some(erased.key),
         Ok(Some(AnyEvent::Order(OrderEvent::BuyerErased(erased)))) => Some(erased.key),
+        Ok(Some(AnyEvent::Suppression(SuppressionEvent::AddressErased(erased)))) => Some(erased.key),
         Ok(_) => None,
         Err(error) => {
             tracing::error!(%error, position = event.seq, "an erasure cannot be read, its key may still be there");

@@ -83,18 +83,27 @@ impl Imports {
         let mut more = true;
         while !stop.is_asked() {
             tokio::select! {
-                Batch { events, more: left, .. } = reader.next(PATIENCE) => {
+                batch = reader.next(PATIENCE) => {
+                    batch.report(stop.status());
+                    let Batch { events, more: left, .. } = batch;
                     events.iter().for_each(|event| self.note(event));
                     more = left;
                 }
-                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop),
                 _ = sweep.tick(), if !more => self.sweep().await,
                 () = stop.asked() => break,
             }
             // What an old event asks for may be done long since: the newest one counts.
-            while !more && let Some((tenant, id)) = self.schedule.next(Instant::now()) {
-                let (parts, job_stop, key) = (self.parts.clone(), stop.clone(), (tenant.clone(), id));
-                let task = self.running.spawn(async move { job::run(&parts, &tenant, id, &job_stop).await });
+            while !more
+                && !stop.status().is_paused()
+                && let Some((tenant, id)) = self.schedule.next(Instant::now())
+            {
+                let (parts, job_stop, key) = (self.parts.clone(), stop.or_paused(), (tenant.clone(), id));
+                let working = stop.status().begin();
+                let task = self.running.spawn(async move {
+                    let _working = working;
+                    job::run(&parts, &tenant, id, &job_stop).await
+                });
                 self.keys.insert(task.id(), key);
             }
         }
@@ -123,17 +132,24 @@ impl Imports {
         }
     }
 
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<(), JobError>), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<(), JobError>), tokio::task::JoinError>, stop: &Stop) {
         let (task, why) = match ended {
             Ok((task, Ok(()))) => (task, None),
             Ok((task, Err(error))) => (task, Some(error.to_string())),
             Err(error) => (error.id(), Some(format!("it ended in a panic: {error}"))),
         };
         let Some(key) = self.keys.remove(&task) else { return };
+        match &why {
+            Some(why) => stop.status().failed(format!("import {} of {} is tried again: {why}", key.1, key.0)),
+            None if stop.status().is_paused() => {}
+            None => stop.status().is_done(),
+        }
         if let Some(why) = &why {
             tracing::error!(tenant = %key.0, import = %key.1, %why, "an import was interrupted and is tried again");
         }
-        self.schedule.done(key, why.map(|_| Instant::now() + RETRY));
+        // Cut off by a pause, it goes on when the worker does.
+        let paused = stop.status().is_paused().then(Instant::now);
+        self.schedule.done(key, why.map(|_| Instant::now() + RETRY).or(paused));
     }
 
     /// Removes the files of imports that ended, a while after they began.

@@ -98,6 +98,11 @@ impl Composer {
         Self { bounce, limits, signer }
     }
 
+    /// Where bounces come back to.
+    pub fn bounce(&self) -> &Domain {
+        &self.bounce
+    }
+
     pub fn compose(&self, letter: &Letter<'_>) -> Result<Composed, ComposeError> {
         let from = letter.from;
         if from.address.needs_smtputf8() || letter.reply_to.is_some_and(|reply_to| reply_to.address.needs_smtputf8()) {

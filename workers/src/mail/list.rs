@@ -17,7 +17,7 @@ impl Unsubscribe {
     /// preference page. `mail` is for clients without HTTP.
     pub fn try_new(one_click: &str, visible: &str, mail: Option<MailAddress>) -> Result<Self, HeaderError> {
         let fits = |url: &str| {
-            let rest = url.strip_prefix("https://").unwrap_or_default();
+            let rest = url.strip_prefix("https://").or_else(|| on_this_machine(url)).unwrap_or_default();
             let plain = |byte: u8| byte.is_ascii_graphic() && !b"<>\"\\".contains(&byte);
             !rest.is_empty() && !rest.starts_with('/') && url.len() <= URL_LIMIT && url.bytes().all(plain)
         };
@@ -39,6 +39,18 @@ impl Unsubscribe {
         let mail = self.mail.as_ref().map(|address| format!("mailto:{}?subject=unsubscribe", percent_encoded(address)));
         std::iter::once(self.one_click.clone()).chain(mail).collect()
     }
+}
+
+/// What follows `http://` in an address of this machine: mails that never leave it need no TLS.
+pub fn on_this_machine(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let (name, port) = match host.strip_prefix("[::1]") {
+        Some(port) => ("localhost", port.strip_prefix(':').unwrap_or("0")),
+        None => host.split_once(':').unwrap_or((host, "0")),
+    };
+    let is_loopback = |name: &str| name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    (port.parse::<u16>().is_ok() && (name == "localhost" || is_loopback(name))).then_some(rest)
 }
 
 /// RFC 6068: everything but unreserved characters of the local part.

@@ -5,7 +5,7 @@
 //! so a second attempt is recognised as the same mail. Everything that comes from outside is checked where it enters
 //! ([`MailAddress`], [`HeaderText`], [`Unsubscribe`]); nothing here can write a line of its own into a header.
 //!
-//! [`campaign`] sends them to many.
+//! [`campaign`] sends them to many, [`message`] to one, both through [`providers`].
 //!
 //! The numbers of the tests are those of spec/EMAIL.md 3.1. Sources: RFC 5322, 2045 to 2047, 2369 and 8058 (unsubscribe),
 //! 2919 (List-Id), 3834 (Auto-Submitted), 6376 and 8463 (DKIM).
@@ -15,12 +15,19 @@ pub mod campaign;
 mod class;
 mod compose;
 pub mod dkim;
+pub mod feedback;
 mod header;
+pub mod links;
 mod list;
+pub mod message;
 mod plain_text;
+pub mod providers;
+pub mod sns;
 #[cfg(test)]
 mod tests;
 mod token;
+mod utm;
+mod verp;
 
 pub use address::{AddressError, Domain, MailAddress};
 pub use class::Class;
@@ -29,3 +36,4 @@ pub use header::{HeaderError, HeaderName, HeaderText, Mailbox};
 pub use list::{FeedbackId, ListId, Unsubscribe};
 pub use plain_text::{PlainTextError, plain_text};
 pub use token::{IntentKey, Token};
+pub use verp::{MAIL_HEADER, Verp};

@@ -4,7 +4,7 @@
 //! nothing about the recipient and cannot be made by anybody without the key.
 
 use super::{Domain, MailAddress};
-use bus_schema::TenantId;
+use bus_schema::{TenantId, keys::TenantKey};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::{fmt, str::FromStr};
@@ -24,6 +24,15 @@ pub struct IntentKey(Zeroizing<[u8; 32]>);
 impl IntentKey {
     pub fn new(secret: [u8; 32]) -> Self {
         Self(Zeroizing::new(secret))
+    }
+
+    /// The one of a tenant: it follows from the tenant's key, so every process makes the same tokens.
+    pub fn of(key: &TenantKey) -> Self {
+        let mut secret = [0; 32];
+        // 32 hexadecimal digits.
+        let derived = key.claim("mail.intent", "key").to_string();
+        secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
+        Self::new(secret)
     }
 
     /// `generation` changes only when a person asks for a resend.
@@ -56,6 +65,11 @@ pub struct Token(String);
 impl Token {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The 160 bits.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        from_base32(&self.0).unwrap_or_default()
     }
 
     /// Without angle brackets.
@@ -97,13 +111,27 @@ impl FromStr for Token {
 pub struct NotAToken;
 
 /// Of a multiple of five bytes, so without padding.
-fn base32(bytes: &[u8]) -> String {
+pub(super) fn base32(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 8 / 5);
     for chunk in bytes.chunks_exact(5) {
         let bits = chunk.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
         text.extend((0..8).rev().map(|at| char::from(ALPHABET[(bits >> (at * 5) & 31) as usize])));
     }
     text
+}
+
+/// The reverse, of lower case; `None`: there is another character, or a piece is missing.
+pub(super) fn from_base32(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 5 / 8);
+    for chunk in text.as_bytes().chunks(8) {
+        let mut bits = 0u64;
+        for byte in chunk {
+            let place = ALPHABET.iter().position(|known| known == byte)?;
+            bits = bits << 5 | place as u64;
+        }
+        bytes.extend_from_slice(bits.to_be_bytes().get(3..).filter(|_| chunk.len() == 8)?);
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -118,6 +146,10 @@ mod tests {
     fn base32_is_that_of_the_rfc() {
         // RFC 4648 10, in lower case.
         assert_eq!(base32(b"fooba"), "mzxw6ytb");
+        assert_eq!(from_base32("mzxw6ytb").as_deref(), Some(&b"fooba"[..]));
+        for bad in ["mzxw6yt", "mzxw6yt1", "MZXW6YTB", "mzxw6yt\u{e4}"] {
+            assert_eq!(from_base32(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -32,6 +32,28 @@ pub enum Stage {
     Accepted,
 }
 
+impl Stage {
+    /// For logs and lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Ehlo => "ehlo",
+            Self::Auth => "auth",
+            Self::Message => "message",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Body => "body",
+            Self::Dot => "dot",
+            Self::Request => "request",
+            Self::Accepted => "accepted",
+        }
+    }
+}
+
 /// What happened there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -78,6 +100,28 @@ impl Failure {
     /// The journal of an ended process says that it was there.
     pub fn crashed(stage: Stage) -> Self {
         Self::new(stage, Kind::Crashed, "the sending process ended there")
+    }
+
+    /// Stage and code: `rcpt 550 5.1.1`. Not the provider's words, which often repeat the address.
+    pub fn code(&self) -> String {
+        let stage = self.stage.word();
+        let kind = match self.kind {
+            Kind::Refused => "refused",
+            Kind::Lost => "connection lost",
+            Kind::TimedOut => "no answer in time",
+            Kind::Unverified => "not verified",
+            Kind::NotOffered => "not offered",
+            Kind::Malformed => "not understood",
+            Kind::Unfit => "unfit",
+            Kind::Crashed => "crashed",
+        };
+        match &self.reply {
+            Some(reply) => match reply.enhanced() {
+                Some((class, subject, detail)) => format!("{stage} {} {class}.{subject}.{detail}", reply.code),
+                None => format!("{stage} {}", reply.code),
+            },
+            None => format!("{stage}: {kind}"),
+        }
     }
 
     pub(super) fn timed_out(stage: Stage) -> Self {

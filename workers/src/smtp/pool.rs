@@ -90,8 +90,13 @@ impl Lease {
         }
     }
 
+    /// It has sent before, and may be gone without having said so.
+    pub fn is_used(&self) -> bool {
+        self.used
+    }
+
     /// Another connection in the place of this one.
-    async fn renewed(mut self) -> Result<Self, Failure> {
+    pub async fn renewed(mut self) -> Result<Self, Failure> {
         if let Some((connection, permit)) = self.held.take() {
             drop(connection);
             self.held = Some((Connection::open(&self.pool.options).await?, permit));

@@ -1,3 +1,4 @@
 //! The website.
 
+pub mod file;
 pub mod page;

@@ -121,6 +121,11 @@ impl Contact {
         self.person.as_ref().map(|person| &person.details)
     }
 
+    /// The home of the address it has now; `None` for a home without contact and after erasure.
+    pub fn address_home(&self) -> Option<Uuid> {
+        self.person.as_ref().map(|person| person.home)
+    }
+
     /// Whether somebody lives here now.
     pub fn is_living(&self) -> bool {
         self.person.is_some()
@@ -300,7 +305,7 @@ impl Decider for Contact {
 }
 
 /// The name under which ids follow from e-mail addresses.
-const EMAIL: &str = "contact.email";
+const EMAIL: &str = crate::text::ADDRESS_ID;
 
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,8 @@ use bus_schema::{
     claim::ClaimHash,
     identity::{
         account::{
-            AccountCreated, AccountDisabled, AccountEnabled, AccountEvent, AccountPerson, LoggedIn, LoginFailed,
-            PasswordChanged, PasswordHash, PasswordRehashed, RolesSet,
+            AccountCreated, AccountDisabled, AccountEnabled, AccountEvent, AccountInvited, AccountPerson, LoggedIn,
+            LoginFailed, PasswordChanged, PasswordHash, PasswordRehashed, ResetAsked, RolesSet,
         },
         role::Role,
         scope::Scopes,
@@ -31,6 +31,13 @@ use serde::{Deserialize, Serialize};
 pub use service::{AccountError, account_of, change_password, create, person_of};
 use std::collections::BTreeSet;
 
+/// How long a link to choose a new password works, in seconds.
+pub const RESET_LIFE: i64 = 60 * 60;
+/// How long a link to choose the first password works, in seconds.
+pub const INVITATION_LIFE: i64 = 7 * 24 * 60 * 60;
+/// Seconds in which nobody is sent a second link: nobody's mailbox is filled from here.
+const LINK_PAUSE: i64 = 5 * 60;
+
 /// Networks an account remembers having signed in from; the one not used longest is forgotten.
 pub const MAX_NETWORKS: usize = 16;
 
@@ -41,6 +48,9 @@ pub struct Account {
     strangers: Lockout,
     /// Networks the person has signed in from, the latest last.
     networks: Vec<(ClaimHash, Lockout)>,
+    /// Until when no other link to choose a password is sent.
+    #[serde(default)]
+    no_link_before: Option<Micros>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,6 +85,10 @@ pub enum AccountCommand {
     },
     Disable,
     Enable,
+    /// Somebody forgot the password: a link to choose another one goes to the account's address.
+    AskReset,
+    /// Somebody of the tenant wants the person to choose a password.
+    Invite,
     /// Somebody tried to sign in: `verified` tells whether the password was the `count`-th one of this account.
     LogIn {
         verified: bool,
@@ -242,6 +256,18 @@ impl Decider for Account {
             AccountCommand::Disable => Ok(Decision::event(AccountDisabled {})),
             AccountCommand::Enable if self.profile()?.disabled => Ok(Decision::event(AccountEnabled {})),
             AccountCommand::Enable => Ok(Decision::nothing()),
+            AccountCommand::AskReset | AccountCommand::Invite if self.profile()?.disabled => Err(R::Disabled),
+            AccountCommand::AskReset | AccountCommand::Invite
+                if self.no_link_before.is_some_and(|until| ctx.now < until) =>
+            {
+                Ok(Decision::nothing())
+            }
+            AccountCommand::AskReset => {
+                Ok(Decision::event(ResetAsked { expires_at: ctx.now.plus_seconds(RESET_LIFE) }))
+            }
+            AccountCommand::Invite => {
+                Ok(Decision::event(AccountInvited { expires_at: ctx.now.plus_seconds(INVITATION_LIFE) }))
+            }
             AccountCommand::LogIn { verified, count, network } => {
                 Ok(Decision::event(self.decide_log_in(*verified, *count, network.as_ref(), ctx.now)?))
             }
@@ -269,6 +295,12 @@ impl Decider for Account {
             (AccountEvent::RolesSet(set), Some(profile)) => profile.roles = set.roles.iter().copied().collect(),
             (AccountEvent::Disabled(_), Some(profile)) => profile.disabled = true,
             (AccountEvent::Enabled(_), Some(profile)) => profile.disabled = false,
+            (AccountEvent::ResetAsked(asked), Some(_)) => {
+                self.no_link_before = Some(asked.expires_at.plus_seconds(LINK_PAUSE - RESET_LIFE));
+            }
+            (AccountEvent::Invited(invited), Some(_)) => {
+                self.no_link_before = Some(invited.expires_at.plus_seconds(LINK_PAUSE - INVITATION_LIFE));
+            }
             (AccountEvent::LoggedIn(event), Some(_)) => self.evolve_logged_in(event),
             (AccountEvent::LoginFailed(event), Some(_)) => self.evolve_login_failed(event),
             // Nothing can be recorded of an account before it is made.

@@ -9,6 +9,7 @@ pub mod authenticate;
 pub mod lockout;
 pub mod password;
 pub mod password_hash;
+pub mod password_reset;
 pub mod session;
 pub mod sign_in;
 pub mod tenant;

@@ -7,7 +7,7 @@ use crate::{
 };
 use bus_schema::{
     TenantId,
-    identity::tenant::{TenantCreated, TenantEvent, TenantHostsSet, TenantRenamed},
+    identity::tenant::{TenantCreated, TenantEvent, TenantHostsSet, TenantPostalAddressSet, TenantRenamed},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -15,6 +15,10 @@ use uuid::Uuid;
 
 /// Characters of a tenant's display name.
 pub const MAX_NAME: usize = 100;
+/// Lines of a postal address.
+pub const MAX_ADDRESS_LINES: usize = 6;
+/// Characters of one of them.
+pub const MAX_ADDRESS_LINE: usize = 100;
 /// Host names of one tenant.
 pub const MAX_HOSTS: usize = 50;
 
@@ -25,6 +29,8 @@ pub struct Tenant {
     locale: String,
     time_zone: String,
     hosts: Vec<String>,
+    #[serde(default)]
+    postal_address: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +48,10 @@ pub enum TenantCommand {
     SetHosts {
         hosts: Vec<String>,
     },
+    /// Lines as on a letter; none takes it away.
+    SetPostalAddress {
+        lines: Vec<String>,
+    },
 }
 
 rejections! {
@@ -53,6 +63,7 @@ rejections! {
         InvalidLocale: Invalid, "invalid_locale", "/locale", "a locale is a BCP 47 tag, for example de or de-DE";
         InvalidTimeZone: Invalid, "invalid_time_zone", "/time_zone", "a time zone is an IANA name, for example Europe/Berlin or UTC";
         InvalidHost { index: usize }: Invalid, "invalid_host", "/hosts/{index}", "a host name has two or more labels of a-z, 0-9 and '-' (other scripts in punycode), at most 253 characters, no port and no wildcard";
+        InvalidPostalAddress: Invalid, "invalid_postal_address", "/lines", "a postal address has at most 6 lines of at most 100 characters, without control characters";
         TooManyHosts: Invalid, "too_many_hosts", "/hosts", "a tenant has at most 50 host names";
     }
 }
@@ -76,6 +87,11 @@ impl Tenant {
 
     pub fn hosts(&self) -> &[String] {
         &self.hosts
+    }
+
+    /// Lines as on a letter; empty when none was given.
+    pub fn postal_address(&self) -> &[String] {
+        &self.postal_address
     }
 }
 
@@ -123,6 +139,19 @@ impl Decider for Tenant {
                 }
                 Ok(Decision::event(TenantHostsSet { hosts }))
             }
+            TenantCommand::SetPostalAddress { lines } => {
+                let lines: Vec<String> =
+                    lines.iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+                let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+                let fits = |line: &String| line.chars().count() <= MAX_ADDRESS_LINE && !line.chars().any(breaks);
+                if lines.len() > MAX_ADDRESS_LINES || !lines.iter().all(fits) {
+                    return Err(R::InvalidPostalAddress);
+                }
+                if lines == self.postal_address {
+                    return Ok(Decision::nothing());
+                }
+                Ok(Decision::event(TenantPostalAddressSet { lines }))
+            }
         }
     }
 
@@ -135,6 +164,7 @@ impl Decider for Tenant {
             }
             TenantEvent::Renamed(renamed) => self.name.clone_from(&renamed.name),
             TenantEvent::HostsSet(set) => self.hosts.clone_from(&set.hosts),
+            TenantEvent::PostalAddressSet(set) => self.postal_address.clone_from(&set.lines),
         }
     }
 
@@ -261,6 +291,24 @@ mod tests {
         let many = TenantCommand::SetHosts { hosts: (0..=MAX_HOSTS).map(|i| format!("a{i}.org")).collect() };
         given::<Tenant>([created()]).when(many).then_rejected(TenantRejection::TooManyHosts);
         given::<Tenant>([]).when(set(&["a.org"])).then_rejected(TenantRejection::Unknown);
+    }
+
+    #[test]
+    fn a_postal_address_has_lines_and_can_be_taken_away() {
+        let set =
+            |lines: &[&str]| TenantCommand::SetPostalAddress { lines: lines.iter().map(|l| (*l).into()).collect() };
+        let event = |lines: &[&str]| -> TenantEvent {
+            TenantPostalAddressSet { lines: lines.iter().map(|line| (*line).into()).collect() }.into()
+        };
+        let address = event(&["Garden Ltd", "1 Example Street"]);
+        given::<Tenant>([created()]).when(set(&[" Garden Ltd", "", "1 Example Street"])).then([address.clone()]);
+        given::<Tenant>([created(), address.clone()]).when(set(&["Garden Ltd", "1 Example Street"])).then([]);
+        let state = given::<Tenant>([created(), address]).when(set(&[])).then([event(&[])]);
+        assert!(state.postal_address().is_empty());
+        for bad in [vec!["a\nb"], vec!["x"; 7], vec![&*"x".repeat(101)]] {
+            given::<Tenant>([created()]).when(set(&bad)).then_rejected(TenantRejection::InvalidPostalAddress);
+        }
+        given::<Tenant>([]).when(set(&["a"])).then_rejected(TenantRejection::Unknown);
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use bus_schema::{
     Micros,
     mail::campaign::{
         AudienceFrozen, AudienceSet, CampaignCancelled, CampaignContent, CampaignCreated, CampaignEvent,
-        CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignScheduled, CampaignUnscheduled,
-        ContentSet, Segment, SendCounts,
+        CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignRetried, CampaignScheduled,
+        CampaignUnscheduled, ContentSet, RetriedEnd, Segment, SendCounts,
     },
 };
 pub use content::{MAX_FILTER, MAX_HTML, MAX_TEXT};
@@ -41,6 +41,17 @@ pub struct Launch {
     pub audience: Option<Audience>,
     /// Once it is finished.
     pub counts: Option<SendCounts>,
+    /// The retry it is on, or was last.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+}
+
+/// Another attempt at those who did not get it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// From 1 on.
+    pub round: u32,
+    pub ends: Vec<RetriedEnd>,
 }
 
 /// A frozen audience.
@@ -90,8 +101,10 @@ pub enum CampaignCommand {
     Unschedule,
     /// It will not go out, or nothing more of it will.
     Cancel,
-    /// Its time has come.
-    Launch,
+    /// Its time has come. `filter` is that of its saved segment at this moment.
+    Launch {
+        filter: Option<String>,
+    },
     /// Its chunks are planned, all of them.
     Freeze {
         audience: Audience,
@@ -105,6 +118,10 @@ pub enum CampaignCommand {
     Finish {
         counts: SendCounts,
     },
+    /// A finished one goes out again to those with these ends.
+    Retry {
+        ends: Vec<RetriedEnd>,
+    },
 }
 
 rejections! {
@@ -117,16 +134,22 @@ rejections! {
         Launched: State, "campaign_launched", "", "the campaign is on its way and cannot be changed; it can be paused, resumed and cancelled";
         NotLaunched: State, "campaign_not_launched", "", "the campaign is not on its way, so it cannot be paused or resumed";
         Finished: State, "campaign_finished", "", "the campaign was sent to everybody it was for";
+        NotFinished: State, "campaign_not_finished", "", "the campaign is not finished; those it did not reach can be tried again when it is";
+        Unsettled: State, "unknown_unsettled", "", "the campaign ended less than 15 minutes ago: mails that were taken may still prove it by themselves; wait, or send at_once";
+        NoEnds: Invalid, "ends_missing", "/ends", "name one or more of deferred, rejected and unknown";
         NotDue: State, "campaign_not_due", "", "the campaign is not scheduled, or its time has not come yet";
         NotFrozen: State, "audience_not_frozen", "", "the campaign's audience is not complete yet";
         WrongCounts: Invalid, "wrong_counts", "/counts", "the counts do not add up to the campaign's recipients";
         NoAudience: State, "audience_missing", "/segment", "the campaign has no audience yet";
         ContentIncomplete { field: &'static str }: State, "content_incomplete", "/content/{field}", "the campaign cannot go out without {field}";
+        PostalAddressMissing: State, "postal_address_missing", "", "marketing mail shows the sender's postal address, and none is set; set it with PUT /v1/tenant/postal-address";
+        Unfit: State, "campaign_unfit", "/content", "the campaign cannot be sent as it is";
         TimePast: Invalid, "time_past", "/at", "the time must be in the future";
         TimeTooFar: Invalid, "time_too_far", "/at", "the time must be within a year";
         InvalidZone: Invalid, "invalid_time_zone", "/time_zone", "a time zone is an IANA name, for example Europe/Berlin";
         InvalidFilter: Invalid, "invalid_filter", "/segment/filter", "a filter is a JSON object";
         InvalidAddress: Invalid, "invalid_email", "/content/from_email", "a sender has the form name@domain in ASCII (RFC 5321), at most 254 characters";
+        HoneypotAlone: Invalid, "honeypot_alone", "/content/tracking/honeypot", "the link no person sees needs links that are followed: set clicks too";
         Required { field: &'static str }: Invalid, "required", "/{field}", "must not be empty";
         TooLong { field: &'static str, max: usize }: Invalid, "too_long", "/{field}", "at most {max} are allowed (bytes of filter, html and text, characters of other fields)";
         InvalidText { field: &'static str }: Invalid, "invalid_text", "/{field}", "control characters are not allowed, and no line break where one line is meant";
@@ -182,10 +205,12 @@ impl Campaign {
         }
     }
 
-    fn launch_now(&self, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+    fn launch_now(&self, now: Micros, filter: Option<&str>) -> Result<Decision<CampaignEvent>, CampaignRejection> {
         match self.status {
             CampaignStatus::Scheduled { at, .. } if at <= now => {
-                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now }))
+                let known = self.segment().map(|segment| segment.filter.as_str());
+                let filter = filter.filter(|filter| Some(*filter) != known).map(str::to_owned);
+                Ok(Decision::event(CampaignLaunched { scheduled: at, at: now, filter }))
             }
             CampaignStatus::Sending | CampaignStatus::Paused | CampaignStatus::Finished => Ok(Decision::nothing()),
             _ => Err(CampaignRejection::NotDue),
@@ -220,6 +245,19 @@ impl Campaign {
             return Err(CampaignRejection::WrongCounts);
         }
         Ok(Decision::event(CampaignFinished { counts }))
+    }
+
+    fn retry(&self, ends: &[RetriedEnd]) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+        if ends.is_empty() {
+            return Err(CampaignRejection::NoEnds);
+        }
+        let launch = self.launch.as_ref().filter(|_| self.status == CampaignStatus::Finished);
+        let launch = launch.ok_or(CampaignRejection::NotFinished)?;
+        let round = launch.retry.as_ref().map_or(1, |retry| retry.round.saturating_add(1));
+        let mut ends = ends.to_vec();
+        ends.sort_unstable();
+        ends.dedup();
+        Ok(Decision::event(CampaignRetried { round, ends }))
     }
 
     fn schedule(&self, at: Micros, zone: &str, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
@@ -286,7 +324,7 @@ impl Decider for Campaign {
             }
             CampaignCommand::Cancel if self.status == CampaignStatus::Finished => Err(R::Finished),
             CampaignCommand::Cancel => Ok(Decision::event(CampaignCancelled {})),
-            CampaignCommand::Launch => self.launch_now(ctx.now),
+            CampaignCommand::Launch { filter } => self.launch_now(ctx.now, filter.as_deref()),
             CampaignCommand::Freeze { audience } => self.freeze(*audience),
             CampaignCommand::Pause { trouble } => match self.status {
                 CampaignStatus::Sending => {
@@ -304,6 +342,7 @@ impl Decider for Campaign {
                 _ => Err(R::NotLaunched),
             },
             CampaignCommand::Finish { counts } => self.finish(*counts),
+            CampaignCommand::Retry { ends } => self.retry(ends),
         }
     }
 
@@ -322,7 +361,10 @@ impl Decider for Campaign {
             CampaignEvent::Unscheduled(_) => self.status = CampaignStatus::Draft,
             CampaignEvent::Cancelled(_) => self.status = CampaignStatus::Cancelled,
             CampaignEvent::Launched(launched) => {
-                self.launch = Some(Launch { at: launched.at, audience: None, counts: None });
+                if let (Some(filter), Some(segment)) = (&launched.filter, &mut self.segment) {
+                    *segment = Arc::new(Segment { filter: filter.clone(), ..(**segment).clone() });
+                }
+                self.launch = Some(Launch { at: launched.at, audience: None, counts: None, retry: None });
                 self.status = CampaignStatus::Sending;
             }
             CampaignEvent::AudienceFrozen(frozen) => {
@@ -338,6 +380,13 @@ impl Decider for Campaign {
                     launch.counts = Some(finished.counts);
                 }
                 self.status = CampaignStatus::Finished;
+            }
+            CampaignEvent::Retried(retried) => {
+                if let Some(launch) = &mut self.launch {
+                    let CampaignRetried { round, ends } = retried.clone();
+                    launch.retry = Some(Retry { round, ends });
+                }
+                self.status = CampaignStatus::Sending;
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Chunks: what of a campaign's audience was tried, by whom, and what became of it.
 //!
 //! The rules that keep a mail from being sent twice are here: a recipient is in at most one open window, a window is opened
-//! only by the present owner (its epoch), and a recipient that was accepted or is unknown is never attempted again.
+//! only by the present owner (its epoch), and a recipient that was accepted or is unknown is never attempted again; unless a
+//! person asks for it, and then an unknown one once, with the same Message-ID.
 
 use crate::{
     decider::{Ctx, Decider, Decision},
@@ -10,10 +11,10 @@ use crate::{
 use bus_schema::{
     Micros,
     mail::{
-        campaign::{ConsentPurpose, SendCounts},
+        campaign::{ConsentPurpose, RetriedEnd, SendCounts},
         chunk::{
-            ChunkClaimed, ChunkDone, ChunkEvent, ChunkPlace, ChunkPlanned, Fate, MAX_RECIPIENTS, MAX_WINDOW, Outcome,
-            WindowAttempting, WindowOutcome,
+            ChunkClaimed, ChunkDone, ChunkEvent, ChunkPlace, ChunkPlanned, ChunkReconciled, ChunkReopened, Fate,
+            MAX_RECIPIENTS, MAX_WINDOW, Outcome, Reconciled, WindowAttempting, WindowOutcome,
         },
     },
 };
@@ -39,6 +40,9 @@ pub struct Chunk {
     /// The window that was closed last, with what was said of it.
     closed: Vec<Outcome>,
     done: bool,
+    /// The retry of the campaign it was last opened for.
+    #[serde(default)]
+    round: u32,
 }
 
 /// What was frozen.
@@ -74,8 +78,11 @@ pub struct Standing {
     pub fate: Option<Fate>,
     /// How often nobody took it for the time being.
     pub deferrals: u8,
-    /// When it may be tried again, if it is deferred; `None`: at once.
+    /// When it may be tried, or tried again; `None`: at once.
     pub retry_at: Option<Micros>,
+    /// It was unknown, and a person asked for another attempt.
+    #[serde(default)]
+    pub resent: bool,
 }
 
 impl Standing {
@@ -110,6 +117,15 @@ pub enum ChunkCommand {
         epoch: u32,
         outcomes: Vec<Outcome>,
     },
+    /// Opens a chunk that is done for another attempt at those with these ends, once for each round.
+    Reopen {
+        round: u32,
+        ends: Vec<RetriedEnd>,
+    },
+    /// Says of unknown recipients what is known now; what is said of others changes nothing.
+    Reconcile {
+        entries: Vec<Reconciled>,
+    },
     /// Ends the chunk. What is deferred then stays so.
     Finish {
         epoch: u32,
@@ -130,6 +146,7 @@ rejections! {
         NoWindow: State, "no_window", "", "no window of the chunk is open";
         BadWindow: Invalid, "invalid_window", "", "a window has 1 to 32 recipients of the chunk in ascending order, and an outcome names each of them";
         NotOpen { index: u16 }: State, "recipient_settled", "", "the recipient at {index} was sent or settled already";
+        BadProof: Invalid, "invalid_proof", "", "proofs name recipients of the chunk in ascending order, and only a provider can show that it did not take a mail";
         Unsettled: State, "recipients_unsettled", "", "recipients of the chunk are still to be sent";
         Done: State, "chunk_done", "", "the chunk is done";
     }
@@ -184,6 +201,45 @@ impl Chunk {
             }
         }
         counts
+    }
+
+    /// The retry of the campaign it was last opened for; 0 before the first.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    fn reopen(&self, round: u32, ends: &[RetriedEnd]) -> Result<Option<ChunkReopened>, ChunkRejection> {
+        let ChunkPlace { campaign, number } = self.planned()?.place;
+        if !self.done || round <= self.round {
+            return Ok(None);
+        }
+        let of = |end: RetriedEnd, fate: Fate| -> Vec<u16> {
+            let wanted =
+                |standing: &Standing| standing.fate == Some(fate) && !(fate == Fate::Unknown && standing.resent);
+            let numbered = self.standing.iter().enumerate().filter(|(_, standing)| wanted(standing));
+            let indexes = numbered.filter_map(|(index, _)| u16::try_from(index).ok());
+            if ends.contains(&end) { indexes.collect() } else { Vec::new() }
+        };
+        let deferred = of(RetriedEnd::Deferred, Fate::Deferred);
+        let rejected = of(RetriedEnd::Rejected, Fate::Rejected);
+        let unknown = of(RetriedEnd::Unknown, Fate::Unknown);
+        let some = !(deferred.is_empty() && rejected.is_empty() && unknown.is_empty());
+        Ok(some.then_some(ChunkReopened { campaign, number, round, deferred, rejected, unknown }))
+    }
+
+    fn reconcile(&self, entries: &[Reconciled]) -> Result<Option<ChunkReconciled>, ChunkRejection> {
+        let ChunkPlace { campaign, number } = self.planned()?.place;
+        let ascending = entries.windows(2).all(|pair| pair[0].index < pair[1].index);
+        let known = |entry: &Reconciled| usize::from(entry.index) < self.standing.len();
+        let proves = |entry: &Reconciled| (entry.accepted || entry.proof.can_deny()) && is_short(&entry.provider_id);
+        if !ascending || !entries.iter().all(|entry| known(entry) && proves(entry)) {
+            return Err(ChunkRejection::BadProof);
+        }
+        let is_unknown = |entry: &&Reconciled| {
+            self.standing.get(usize::from(entry.index)).is_some_and(|standing| standing.fate == Some(Fate::Unknown))
+        };
+        let entries: Vec<Reconciled> = entries.iter().filter(is_unknown).cloned().collect();
+        Ok((!entries.is_empty()).then_some(ChunkReconciled { campaign, number, entries }))
     }
 
     fn planned(&self) -> Result<&Plan, ChunkRejection> {
@@ -321,6 +377,12 @@ impl Decider for Chunk {
             ChunkCommand::Record { epoch, outcomes } => {
                 Ok(self.record(*epoch, outcomes)?.map_or_else(Decision::nothing, Decision::event))
             }
+            ChunkCommand::Reopen { round, ends } => {
+                Ok(self.reopen(*round, ends)?.map_or_else(Decision::nothing, Decision::event))
+            }
+            ChunkCommand::Reconcile { entries } => {
+                Ok(self.reconcile(entries)?.map_or_else(Decision::nothing, Decision::event))
+            }
             ChunkCommand::Finish { epoch } => {
                 let ChunkPlace { campaign, number } = self.planned()?.place;
                 if self.done {
@@ -368,6 +430,21 @@ impl Decider for Chunk {
                 self.closed.clone_from(&outcome.outcomes);
             }
             ChunkEvent::Done(_) => self.done = true,
+            ChunkEvent::Reopened(reopened) => {
+                (self.done, self.round) = (false, reopened.round);
+                let known = reopened.deferred.iter().chain(&reopened.rejected).map(|index| (*index, false));
+                for (index, unknown) in known.chain(reopened.unknown.iter().map(|index| (*index, true))) {
+                    let Some(standing) = self.standing.get_mut(usize::from(index)) else { continue };
+                    *standing = Standing { resent: standing.resent || unknown, ..Standing::default() };
+                }
+            }
+            ChunkEvent::Reconciled(reconciled) => {
+                for entry in &reconciled.entries {
+                    let Some(standing) = self.standing.get_mut(usize::from(entry.index)) else { continue };
+                    standing.fate = Some(if entry.accepted { Fate::Accepted } else { Fate::Deferred });
+                    standing.retry_at = None;
+                }
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use bus_schema::{
 pub use buyer::valid_buyer;
 pub use details::{MAX_LINES, MAX_PAYMENTS, MAX_QUANTITY, check_quantities};
 use serde::{Deserialize, Serialize};
-pub use service::{erase_buyer, pay, refund};
+pub use service::{Refund, erase_buyer, pay, refund};
 use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
@@ -42,6 +42,9 @@ pub struct Placed {
     payments: BTreeMap<String, i64>,
     /// Amounts given back, by reference.
     refunds: BTreeMap<String, i64>,
+    /// Pieces whose money went back, by product, as far as refunds named them.
+    #[serde(default)]
+    refunded_pieces: BTreeMap<Uuid, u32>,
     /// Pieces that came back, by product.
     returned: BTreeMap<Uuid, u32>,
     buyer_erased: bool,
@@ -81,6 +84,8 @@ pub enum OrderCommand {
         amount: Money,
         reason: String,
         reference: String,
+        /// What it is the money of, each product once; may be left out.
+        pieces: Vec<Pieces>,
     },
     /// Shipped goods came back.
     Return {
@@ -124,6 +129,7 @@ rejections! {
         InvalidPieces: Invalid, "invalid_lines", "/lines", "1 to {MAX_LINES} products come back at a time, each named once";
         NotInOrder { index: usize }: Invalid, "not_in_order", "/lines/{index}/product", "the order does not have this product";
         ReturnExceedsShipped { index: usize, returnable: u32 }: State, "return_exceeds_shipped", "/lines/{index}/quantity", "1 to {returnable} pieces can still come back";
+        RefundExceedsBought { index: usize, refundable: u32 }: State, "refund_exceeds_bought", "/lines/{index}/quantity", "1 to {refundable} pieces can still be given the money back for";
         ContactErased: State, "contact_erased", "/contact", "the contact was erased, so nothing can be kept under its key";
         BuyerIsContact: State, "buyer_is_contact", "", "the buyer is a contact; erase the contact";
     }
@@ -196,6 +202,29 @@ impl Placed {
             let returnable = shipped.saturating_sub(returned);
             if !(1..=returnable).contains(&piece.quantity) {
                 return Err(OrderRejection::ReturnExceedsShipped { index, returnable });
+            }
+        }
+        Ok(())
+    }
+
+    /// Pieces whose money went back, by product, as far as refunds named them.
+    pub fn refunded_pieces(&self) -> &BTreeMap<Uuid, u32> {
+        &self.refunded_pieces
+    }
+
+    /// Whether the money of these pieces can be given back now.
+    fn check_refundable(&self, pieces: &[Pieces]) -> Result<(), OrderRejection> {
+        let named = |index: usize| pieces[..index].iter().any(|earlier| earlier.product == pieces[index].product);
+        if pieces.len() > MAX_LINES || (0..pieces.len()).any(named) {
+            return Err(OrderRejection::InvalidPieces);
+        }
+        for (index, piece) in pieces.iter().enumerate() {
+            let line = self.lines.iter().find(|line| line.product == piece.product);
+            let bought = line.ok_or(OrderRejection::NotInOrder { index })?.quantity;
+            let refunded = self.refunded_pieces.get(&piece.product).copied().unwrap_or(0);
+            let refundable = bought.saturating_sub(refunded);
+            if !(1..=refundable).contains(&piece.quantity) {
+                return Err(OrderRejection::RefundExceedsBought { index, refundable });
             }
         }
         Ok(())
@@ -274,7 +303,7 @@ impl Decider for Order {
                     }
                 }
             }
-            OrderCommand::Refund { amount, reason, reference } => {
+            OrderCommand::Refund { amount, reason, reference, pieces } => {
                 let order = self.known()?;
                 let (reason, reference) = (details::valid_reason(reason)?, details::valid_reference(reference)?);
                 if order.settled(&order.refunds, &reference, *amount)? {
@@ -284,8 +313,10 @@ impl Decider for Order {
                 if amount.amount > progress.refundable() {
                     return Err(R::RefundExceedsCaptured { refundable: progress.refundable() });
                 }
+                order.check_refundable(pieces)?;
                 let progress = OrderProgress { refunded: progress.refunded + amount.amount, ..progress };
-                Ok(Decision::event(OrderRefunded { amount: *amount, reason, reference, progress }))
+                let pieces = pieces.clone();
+                Ok(Decision::event(OrderRefunded { amount: *amount, reason, reference, pieces, progress }))
             }
             OrderCommand::Return { pieces, reason } => {
                 let order = self.known()?;
@@ -309,9 +340,18 @@ impl Decider for Order {
     fn evolve(&mut self, event: &OrderEvent) {
         if let OrderEvent::Placed(placed) = event {
             let OrderPlaced { contact, buyer, lines, progress } = placed.clone();
-            let (payments, refunds, returned) = Default::default();
-            let placed = Placed { contact, buyer, lines, progress, payments, refunds, returned, buyer_erased: false };
-            self.0 = Some(Arc::new(placed));
+            let (payments, refunds, refunded_pieces, returned) = Default::default();
+            self.0 = Some(Arc::new(Placed {
+                contact,
+                buyer,
+                lines,
+                progress,
+                payments,
+                refunds,
+                refunded_pieces,
+                returned,
+                buyer_erased: false,
+            }));
             return;
         }
         // Nothing else can be recorded of an order that was not placed.
@@ -325,6 +365,10 @@ impl Decider for Order {
             }
             OrderEvent::Refunded(refunded) => {
                 order.refunds.insert(refunded.reference.clone(), refunded.amount.amount);
+                for piece in &refunded.pieces {
+                    let sum = order.refunded_pieces.entry(piece.product).or_default();
+                    *sum = sum.saturating_add(piece.quantity);
+                }
                 refunded.progress
             }
             OrderEvent::Returned(returned) => {

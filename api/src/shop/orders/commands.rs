@@ -22,7 +22,7 @@ use writers::{
     crm::contact::Contact,
     shop::{
         checkout::{self, PlaceOrder},
-        order::{self, Order, OrderContact},
+        order::{self, Order, OrderContact, Refund},
     },
 };
 
@@ -160,22 +160,27 @@ pub struct NewRefund {
     pub reason: String,
     /// The refund's id. The same reference again changes nothing. Never a card number.
     pub reference: String,
+    /// What it is the money of. A course line whose money went back whole ends the enrolment; so does giving back all
+    /// money of the order.
+    #[serde(default)]
+    pub lines: Vec<PiecesJson>,
 }
 
 /// Records a refund, at most what was captured and not given back yet.
 #[utoipa::path(post, path = "/v1/orders/{id}/refunds", tag = "orders", request_body = NewRefund,
     params(("id" = Uuid, Path)), responses((status = 200, body = CommandReceipt),
-    (status = 409, description = "refund_exceeds_captured, reference_reused", body = ProblemDocument)))]
+    (status = 409, description = "refund_exceeds_captured, refund_exceeds_bought, reference_reused", body = ProblemDocument),
+    (status = 422, description = "not_in_order, invalid_lines", body = ProblemDocument)))]
 async fn refund(
     State(app): State<App>,
     Path(id): Path<Uuid>,
     command: Command<NewRefund>,
 ) -> Result<Response, Problem> {
     command.allow(WRITE)?;
-    let NewRefund { amount, currency, reason, reference } = command.body;
+    let NewRefund { amount, currency, reason, reference, lines } = command.body;
     let amount = amount.money(currency.as_deref())?;
-    let tenant = &command.caller.tenant;
-    let receipt = order::refund(&app.writer, tenant, id, &command.meta, amount, reason, reference).await?;
+    let refund = Refund { amount, reason, reference, pieces: pieces(&lines) };
+    let receipt = order::refund(&app.writer, &command.caller.tenant, id, &command.meta, refund).await?;
     Ok(app.answer(StatusCode::OK, id, &receipt))
 }
 

@@ -18,7 +18,7 @@ mod purge;
 mod tests;
 mod write;
 
-use crate::read_store::encoding::{Cell, ScanRange, encode_key, fill_page};
+use crate::read_store::encoding::{Cell, RowsDigest, ScanRange, encode_key, fill_page};
 use crate::read_store::ledger::{Lane, Ledger, list_marks};
 use crate::read_store::types::{check_limit, generation_of};
 use crate::read_store::{
@@ -180,6 +180,18 @@ impl Shared {
         })
     }
 
+    fn digest(&self, table: &TableId) -> Result<[u8; 32], ReadStoreError> {
+        let mut digest = RowsDigest::default();
+        let Some(keyspace) = self.table(table) else { return Ok(digest.finish()) };
+        self.with_snapshot(|snapshot| {
+            for item in snapshot.iter(&keyspace) {
+                let (key, value) = item.into_inner().map_err(|error| self.fault("read rows", error))?;
+                digest.add(&key, &Cell::decode(table.as_str(), &value)?);
+            }
+            Ok(digest.finish())
+        })
+    }
+
     fn drop_tables(&self, generation: &str) -> Result<(), ReadStoreError> {
         let mut ledger = self.ledger();
         let owned = |table: &&TableId| generation_of(table.as_str()) == generation;
@@ -250,6 +262,11 @@ impl ReadStorePort for FjallStore {
     async fn drop_tables(&self, generation: &str) -> Result<(), ReadStoreError> {
         let generation = generation.to_owned();
         self.blocking("drop tables", move |shared| shared.drop_tables(&generation)).await
+    }
+
+    async fn digest(&self, table: &TableId) -> Result<[u8; 32], ReadStoreError> {
+        let table = table.clone();
+        self.blocking("read rows", move |shared| shared.digest(&table)).await
     }
 
     async fn tables(&self) -> Result<Vec<TableId>, ReadStoreError> {

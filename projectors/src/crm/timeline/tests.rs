@@ -79,7 +79,7 @@ impl Log {
     async fn take(&self) {
         let mut rows = Vec::new();
         for batch in [1, self.events.len()] {
-            let generation = Generation { view: TIMELINE.into(), version: 1, number: 0 };
+            let generation = Generation { view: TIMELINE.into(), version: 2, number: 0 };
             let slot = lane::Slot::new(Arc::new(Timeline), generation, 0);
             for events in self.events.chunks(batch) {
                 let events = events.iter().cloned().map(Ok).collect();
@@ -211,4 +211,35 @@ fn summaries_name_kinds_and_fields_that_exist() {
     let mut expected = known.clone();
     expected.sort_unstable();
     assert_eq!(listed, expected, "each kind says what it shows, even if that is nothing");
+}
+
+#[tokio::test]
+async fn a_mail_stands_in_the_timeline_of_who_got_it_and_of_nobody_else() {
+    let mut log = log().await;
+    let (chunk, campaign) = (Uuid::from_u128(0xc4), Uuid::from_u128(0xca));
+    let window = |outcomes: Value| json!({"campaign": campaign, "number": 0, "epoch": 1, "outcomes": outcomes});
+    // Recipients stand in the order of their ids: Ada, then Bob.
+    let planned = json!({"campaign": campaign, "number": 0, "recipients": [ADA, BOB], "class": "marketing",
+        "content_hash": "ab", "generation": 0});
+    log.other(chunk, "chunk.planned", &planned);
+    let attempting =
+        json!({"campaign": campaign, "number": 0, "epoch": 1, "indexes": [0, 1], "again": 0, "lease_until": 9});
+    log.other(chunk, "chunk.window_attempting", &attempting);
+    let first = json!([{"index": 0, "fate": "accepted", "provider": "ses"}, {"index": 1, "fate": "deferred", "cause": "rcpt 450"}]);
+    log.other(chunk, "chunk.window_outcome", &window(first));
+    log.other(
+        chunk,
+        "chunk.window_outcome",
+        &window(json!([{"index": 1, "fate": "unknown", "cause": "dot: connection lost"}])),
+    );
+    let proof =
+        json!({"campaign": campaign, "number": 0, "entries": [{"index": 1, "accepted": true, "proof": "click"}]});
+    log.other(chunk, "chunk.reconciled", &proof);
+    log.take().await;
+    assert_eq!(log.kinds(ADA).await[0], "campaign.accepted");
+    assert_eq!(log.kinds(BOB).await[..3], ["campaign.accepted", "campaign.unknown", "enrolment.enrolled"]);
+    let page = log.views.timeline(&log.tenant, BOB, None, 2).await.unwrap();
+    let (_, unknown) = &page.entries[1];
+    assert_eq!((unknown.context.as_str(), unknown.aggregate.as_str(), unknown.id), ("mail", "campaign", campaign));
+    assert_eq!(Value::Object(unknown.summary.clone()), json!({"cause": "dot: connection lost"}));
 }

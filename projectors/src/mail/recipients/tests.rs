@@ -7,7 +7,10 @@ use bus_schema::{
     events::EventSet,
     mail::{
         campaign::ConsentPurpose,
-        chunk::{ChunkClaimed, ChunkDone, ChunkPlanned, Outcome, WindowAttempting, WindowOutcome, chunk_id},
+        chunk::{
+            ChunkClaimed, ChunkDone, ChunkPlanned, ChunkReconciled, ChunkReopened, Outcome, Proof, WindowAttempting,
+            WindowOutcome, chunk_id,
+        },
     },
 };
 use std::sync::Arc;
@@ -156,4 +159,29 @@ async fn other_campaigns_and_wrong_cursors_give_nothing() {
     for bad in ["", "-", "x-1", "1-100", "1", "11111111111111111-1", &"1".repeat(30)] {
         assert!(bad.parse::<RecipientCursor>().is_err(), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn a_retry_and_a_proof_move_those_they_name() {
+    use Fate::*;
+    let mut log = Log::new().await;
+    log.add(planned(0, 0..5));
+    log.add(attempting(0, &[0, 1, 2, 3, 4], 0));
+    log.add(outcome(0, &[(0, Accepted), (1, Rejected), (2, Deferred), (3, Unknown), (4, Unknown)]));
+    log.add(ChunkDone { campaign: CAMPAIGN, number: 0, epoch: 1 });
+    let entry = |index, accepted, proof| Reconciled { index, accepted, proof, provider_id: None };
+    let entries = vec![entry(3, true, Proof::Click), entry(4, false, Proof::ProviderLog)];
+    log.add(ChunkReconciled { campaign: CAMPAIGN, number: 0, entries });
+    let (deferred, rejected, unknown) = (vec![2, 4], vec![1], vec![]);
+    log.add(ChunkReopened { campaign: CAMPAIGN, number: 0, round: 1, deferred, rejected, unknown });
+    log.add(attempting(0, &[1, 2], 0));
+    log.add(outcome(0, &[(1, Accepted), (2, Rejected)]));
+    log.take().await;
+    let counts = log.views.recipient_counts(&log.tenant, CAMPAIGN).await.unwrap().unwrap();
+    let expected = Counts { seq: 8, planned: 1, accepted: 3, rejected: 1, ..Counts::default() };
+    assert_eq!(counts, expected);
+    let all = log.all(None, 50).await;
+    let states: Vec<&str> = all.iter().map(|recipient| recipient.state.as_str()).collect();
+    assert_eq!(states, ["accepted", "accepted", "rejected", "accepted", "planned"]);
+    assert_eq!(all[3].cause.as_deref(), Some("reconciled by click"));
 }

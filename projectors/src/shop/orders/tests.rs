@@ -62,7 +62,8 @@ fn payment(event: usize, amount: i64, reference: &str) -> Payment {
 #[tokio::test]
 async fn payments_and_refunds_are_listed_with_their_times() {
     let progress = OrderProgress { refunded: 300, ..paid_up() };
-    let refunded = OrderRefunded { amount: euros(300), reason: "late".into(), reference: "r1".into(), progress };
+    let refunded =
+        OrderRefunded { amount: euros(300), reason: "late".into(), reference: "r1".into(), pieces: vec![], progress };
     let events = [placed(None), paid(400, "p1", 400), paid(600, "p2", 1_000), refunded.into()];
     let record = given::<Orders>(events)
         .then_row(OrderRow {

@@ -24,7 +24,9 @@ mod ship;
 
 pub use progress::{Progress, State};
 
-use super::{ArchiveKey, KeyCopies, ObjectStore, Place, ledger::Ledger, manifest::Fault, segment::Unwritable};
+use super::{
+    ArchiveKey, BlobCopies, KeyCopies, ObjectStore, Place, ledger::Ledger, manifest::Fault, segment::Unwritable,
+};
 use crate::worker::{Stop, Worker};
 use bus_schema::{bus::Bus, subject::Family};
 use cut::CutFile;
@@ -65,6 +67,9 @@ pub struct ArchiverOptions {
     pub rule: CutRule,
     /// Copies the wrapped keys to the same provider before the messages that need them. `None` only in tests.
     pub keys: Option<KeyCopies>,
+    /// Copies uploaded files to the same provider before the events that name them. `None` only in tests, and for facts, which
+    /// name none.
+    pub blobs: Option<BlobCopies>,
     pub probe: Probe,
 }
 
@@ -80,6 +85,7 @@ impl ArchiverOptions {
             folder,
             rule: CutRule::default(),
             keys: None,
+            blobs: None,
             probe: Probe::default(),
         }
     }
@@ -119,6 +125,12 @@ impl Archiver {
 async fn run(options: ArchiverOptions, place: Place, progress: watch::Sender<Progress>, stop: Stop) {
     let cuts = CutFile::new(&options.folder, options.store.provider(), place.stream());
     let ledger = Ledger::new(options.store.clone(), options.key.clone(), place);
+    // Known without the provider: a cut is made only after the one before it has arrived.
+    if let Ok(Some(cut)) = cuts.load(&ledger.key).await
+        && cut.entry.epoch == options.epoch
+    {
+        progress.send_modify(|progress| progress.knows(cut.entry.first - 1, cut.entry.idx - 1));
+    }
     let (mut pauses, mut waiting) = (Pauses::default(), stop.clone());
     let resumed = loop {
         match resume(&ledger, options.epoch, &cuts, &options.bus, options.family).await {
@@ -154,6 +166,7 @@ async fn work(
         chain: resumed.chain,
         cuts,
         keys: options.keys.clone(),
+        blobs: options.blobs.clone(),
         progress,
         probe: options.probe.clone(),
         stop,
@@ -194,6 +207,8 @@ fn say_end(ledger: &Ledger, progress: &Reporter, end: &End) {
             tracing::error!(provider, stream, %halt, "an archiver halts: this log is not protected there any more");
             let cause = halt.to_string();
             progress.send_modify(|progress| {
+                progress.gaps += u64::from(matches!(halt, Halt::Gap { .. }));
+                progress.damages += u64::from(matches!(halt, Halt::Damaged(_) | Halt::LostEntries { .. }));
                 progress.error = Some(cause.clone());
                 progress.state = State::Halted(cause);
             });
@@ -245,6 +260,8 @@ pub enum KillPoint {
     Gathered,
     /// The keys it needs are at the provider.
     KeysCovered,
+    /// The files it names are at the provider.
+    BlobsCovered,
     /// It is on disk.
     Saved,
     /// A put of the segment ended without an answer.
@@ -258,9 +275,10 @@ pub enum KillPoint {
 }
 
 impl KillPoint {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Gathered,
         Self::KeysCovered,
+        Self::BlobsCovered,
         Self::Saved,
         Self::SegmentUnknown,
         Self::SegmentPut,

@@ -33,6 +33,9 @@ pub struct Progress {
     pub seen: u64,
     /// The number of the newest entry.
     pub entries: u64,
+    /// Times it halted because positions were missing in the log, and because the archive was damaged: 0 or 1.
+    pub gaps: u64,
+    pub damages: u64,
     /// What failed last, until it works again.
     pub error: Option<String>,
     /// First position and store time of what is on its way, in order.
@@ -50,6 +53,8 @@ impl Progress {
             archived: 0,
             seen: 0,
             entries: 0,
+            gaps: 0,
+            damages: 0,
             error: None,
             waiting: VecDeque::new(),
         }
@@ -78,6 +83,12 @@ impl Progress {
 
     pub(super) fn saw(&mut self, position: u64) {
         self.seen = self.seen.max(position);
+    }
+
+    /// What is certain before the provider was asked.
+    pub(super) fn knows(&mut self, last: u64, entries: u64) {
+        (self.archived, self.entries) = (last, entries);
+        self.saw(last);
     }
 
     pub(super) fn arrived(&mut self, last: u64, entries: u64) {

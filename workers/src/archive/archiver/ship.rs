@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     archive::{
-        KeyCopies, ObjectError, ObjectStorePort,
+        BlobCopies, KeyCopies, ObjectError, ObjectStorePort,
         ledger::Ledger,
         manifest::Chain,
         object_store::Put,
@@ -34,6 +34,7 @@ pub(super) struct Shipper {
     pub(super) chain: Chain,
     pub(super) cuts: CutFile,
     pub(super) keys: Option<KeyCopies>,
+    pub(super) blobs: Option<BlobCopies>,
     pub(super) progress: Reporter,
     pub(super) probe: Probe,
     pub(super) stop: Stop,
@@ -55,6 +56,8 @@ impl Shipper {
         // Keys first: what the messages are sealed with was durable before them, so it is below this position.
         let keys = self.cover().await?;
         self.at(KillPoint::KeysCovered)?;
+        self.cover_blobs(&messages).await?;
+        self.at(KillPoint::BlobsCovered)?;
         let written = self.write(messages).await?;
         let extended = self.chain.extend(&self.ledger.key, &written, keys);
         let (entry, entry_key, entry_bytes) = extended.map_err(|_| halted(Halt::Unwritable(Unwritable::Sealing)))?;
@@ -118,6 +121,16 @@ impl Shipper {
                 Err(error) => self.wait(pauses.next(false), error.to_string()).await?,
             }
         }
+    }
+
+    /// Blobs first: an event counts as archived when the file it names is at the provider.
+    async fn cover_blobs(&mut self, messages: &[StoredMessage]) -> Result<(), End> {
+        let Some(blobs) = self.blobs.clone() else { return Ok(()) };
+        let mut pauses = Pauses::default();
+        while let Err(error) = blobs.cover(messages).await {
+            self.wait(pauses.next(false), error.to_string()).await?;
+        }
+        Ok(())
     }
 
     async fn save(&mut self, cut: &Cut) -> Result<(), End> {

@@ -31,6 +31,7 @@ use uuid::Uuid;
 use writers::{
     Meta, WriteError, Writer,
     crm::contact::{self, Contact, ContactCommand, ContactRejection},
+    mail::suppression,
 };
 
 /// Attempts to act on a contact that others change meanwhile.
@@ -202,6 +203,10 @@ impl<U: InUse> Undoing<'_, U> {
         } else {
             if let Some(why) = self.in_use.in_use(id).await? {
                 return Ok((Outcome::Kept, Some(("in_use", why))));
+            }
+            if let Some(home) = self.writer.load::<Contact>(self.tenant, id).await?.state.address_home() {
+                let meta = Meta { command: meta.command.step("suppressed address"), ..meta.clone() };
+                suppression::erase_address(self.writer, self.tenant, &meta, home).await?;
             }
             contact::erase(self.writer, self.tenant, id, meta).await?;
         }

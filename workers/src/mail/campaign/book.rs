@@ -1,12 +1,12 @@
 //! What is to be done for which campaign, as the log tells it.
 
 use super::Key;
-use bus_schema::{AnyEvent, Micros, StoredEvent, mail::campaign::CampaignEvent};
+use bus_schema::{AnyEvent, Micros, StoredEvent, TenantId, mail::campaign::CampaignEvent};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 /// Campaigns under way at once; they share the provider's connections.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 /// What a campaign needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,22 @@ struct Page {
     /// Something happened since the job of it began.
     news: bool,
     running: bool,
+    /// When it had its turn last, in turns of the book: who waits longest is next.
+    turn: u64,
+}
+
+impl Page {
+    fn is_ready(&self, now: Micros, moment: Instant) -> bool {
+        !self.running && self.due <= now && self.not_before.is_none_or(|then| then <= moment)
+    }
 }
 
 /// Campaigns with something to do.
 #[derive(Debug, Default)]
-pub(super) struct Book(BTreeMap<Key, Page>);
+pub(super) struct Book {
+    pages: BTreeMap<Key, Page>,
+    turns: u64,
+}
 
 impl Book {
     /// Takes notice of an event.
@@ -46,9 +57,11 @@ impl Book {
     fn tell(&mut self, key: Key, event: &CampaignEvent) {
         let (errand, due) = match event {
             CampaignEvent::Scheduled(scheduled) => (Errand::Launch, scheduled.at),
-            CampaignEvent::Launched(_) | CampaignEvent::Resumed(_) => (Errand::Send, Micros(0)),
+            CampaignEvent::Launched(_) | CampaignEvent::Resumed(_) | CampaignEvent::Retried(_) => {
+                (Errand::Send, Micros(0))
+            }
             CampaignEvent::Paused(_) => (Errand::Settle, Micros(0)),
-            CampaignEvent::Cancelled(_) if self.0.get(&key).is_some_and(|page| page.errand != Errand::Launch) => {
+            CampaignEvent::Cancelled(_) if self.pages.get(&key).is_some_and(|page| page.errand != Errand::Launch) => {
                 (Errand::Settle, Micros(0))
             }
             CampaignEvent::Cancelled(_) | CampaignEvent::Unscheduled(_) | CampaignEvent::Finished(_) => {
@@ -60,33 +73,46 @@ impl Book {
             | CampaignEvent::ContentSet(_)
             | CampaignEvent::AudienceFrozen(_) => return,
         };
-        let running = self.0.get(&key).is_some_and(|page| page.running);
-        self.0.insert(key, Page { errand, due, not_before: None, news: true, running });
+        let (running, turn) = self.pages.get(&key).map_or((false, 0), |page| (page.running, page.turn));
+        self.pages.insert(key, Page { errand, due, not_before: None, news: true, running, turn });
     }
 
     /// Nothing is to be done any more, but for the job that runs.
     fn strike(&mut self, key: &Key) {
-        if self.0.get(key).is_some_and(|page| !page.running) {
-            self.0.remove(key);
-        } else if let Some(page) = self.0.get_mut(key) {
+        if self.pages.get(key).is_some_and(|page| !page.running) {
+            self.pages.remove(key);
+        } else if let Some(page) = self.pages.get_mut(key) {
             page.news = false;
         }
     }
 
     /// The campaign to be looked after now; it counts as running until [`Book::rest`].
     pub(super) fn next(&mut self, now: Micros, moment: Instant) -> Option<(Key, Errand)> {
-        if self.0.values().filter(|page| page.running).count() >= AT_ONCE {
+        let mut running: BTreeMap<&TenantId, usize> = BTreeMap::new();
+        for ((tenant, _), _) in self.pages.iter().filter(|(_, page)| page.running) {
+            *running.entry(tenant).or_default() += 1;
+        }
+        if running.values().sum::<usize>() >= AT_ONCE {
             return None;
         }
-        let ready = |page: &Page| !page.running && page.due <= now && page.not_before.is_none_or(|then| then <= moment);
-        let (key, page) = self.0.iter_mut().find(|(_, page)| ready(page))?;
-        (page.running, page.news) = (true, false);
-        Some((key.clone(), page.errand))
+        // The tenant with the fewest under way, and of its campaigns the one that had its turn longest ago.
+        let ready = self.pages.iter().filter(|(_, page)| page.is_ready(now, moment));
+        let fair = |(key, page): &(&Key, &Page)| (running.get(&key.0).copied().unwrap_or(0), page.turn);
+        let key = ready.min_by_key(fair).map(|(key, _)| key.clone())?;
+        let page = self.pages.get_mut(&key)?;
+        self.turns += 1;
+        (page.running, page.news, page.turn) = (true, false, self.turns);
+        Some((key, page.errand))
+    }
+
+    /// Whether a campaign waits for its turn.
+    pub(super) fn is_crowded(&self, now: Micros, moment: Instant) -> bool {
+        self.pages.values().any(|page| page.is_ready(now, moment))
     }
 
     /// Its job ended; it is to be looked at `again` then, if at all, unless something happened meanwhile.
     pub(super) fn rest(&mut self, key: &Key, again: Option<Instant>) {
-        let Some(page) = self.0.get_mut(key) else { return };
+        let Some(page) = self.pages.get_mut(key) else { return };
         page.running = false;
         match (page.news, again) {
             (true, _) => page.not_before = None,
@@ -94,7 +120,7 @@ impl Book {
             (false, None) if page.errand == Errand::Send || page.errand == Errand::Launch => {
                 // It was sent, cancelled or taken back: the event that says so may not be read yet. A settled one stays
                 // known, so that its cancelling is understood.
-                self.0.remove(key);
+                self.pages.remove(key);
             }
             (false, None) => page.not_before = moment_that_never_comes(),
         }
@@ -109,12 +135,9 @@ fn moment_that_never_comes() -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bus_schema::{
-        TenantId,
-        mail::campaign::{
-            CampaignCancelled, CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignScheduled,
-            CampaignUnscheduled, SendCounts,
-        },
+    use bus_schema::mail::campaign::{
+        CampaignCancelled, CampaignFinished, CampaignLaunched, CampaignPaused, CampaignResumed, CampaignScheduled,
+        CampaignUnscheduled, SendCounts,
     };
     use uuid::Uuid;
 
@@ -127,7 +150,7 @@ mod tests {
     }
 
     fn launched() -> CampaignEvent {
-        CampaignLaunched { scheduled: Micros(5), at: Micros(5) }.into()
+        CampaignLaunched { scheduled: Micros(5), at: Micros(5), filter: None }.into()
     }
 
     #[tokio::test(start_paused = true)]
@@ -184,5 +207,38 @@ mod tests {
             under_way += 1;
         }
         assert_eq!(under_way, AT_ONCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_behind_another_tenants_many() {
+        let mut book = Book::default();
+        let other = TenantId::try_new("zebra").unwrap();
+        for id in 0..2 * AT_ONCE as u128 {
+            book.tell(key(id), &launched());
+        }
+        while book.next(Micros(5), Instant::now()).is_some() {}
+        book.tell((other.clone(), Uuid::from_u128(1)), &launched());
+        assert!(book.is_crowded(Micros(5), Instant::now()));
+        // The first that gives its place up gives it to the tenant that has none.
+        book.rest(&key(0), Some(Instant::now()));
+        let (next, _) = book.next(Micros(5), Instant::now()).unwrap();
+        assert_eq!(next.0, other);
+        // Then each of the many has its turn, and the one that had its already comes last.
+        let mut order = Vec::new();
+        for _ in 0..2 * AT_ONCE {
+            let running = book.pages.iter().filter(|(key, page)| page.running && key.0 != other);
+            let oldest = running.min_by_key(|(_, page)| page.turn).map(|(key, _)| key.clone()).unwrap();
+            book.rest(&oldest, Some(Instant::now()));
+            order.push(book.next(Micros(5), Instant::now()).unwrap().0.1);
+        }
+        let mut all = order.clone();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), order.len(), "nobody has two turns before everybody had one: {order:?}");
+        for key in book.pages.keys().cloned().collect::<Vec<_>>() {
+            book.tell(key.clone(), &CampaignFinished { counts: SendCounts::default() }.into());
+            book.rest(&key, None);
+        }
+        assert!(!book.is_crowded(Micros(5), Instant::now()));
     }
 }

@@ -1,6 +1,6 @@
 //! What an answer of the provider means for its recipient, and for the campaign.
 
-use crate::smtp::{Accepted, Failure, Fault, Kind, Retry, Stage, permits};
+use crate::smtp::{Accepted, Failure, Fault, Retry, permits};
 use bus_schema::mail::chunk::{Fate, Outcome};
 
 /// Characters of a provider's id that are kept.
@@ -24,7 +24,7 @@ pub(super) fn of(index: u16, answer: &Result<Accepted, Failure>) -> (Outcome, Op
         }
         Err(failure) => failure,
     };
-    let (permits, cause) = (permits(failure), cause(failure));
+    let (permits, cause) = (permits(failure), failure.code());
     let (fate, trouble) = match (permits.unknown, permits.permanent, permits.retry_same, permits.fault) {
         (true, ..) => (Fate::Unknown, permits.breaker.then(|| Trouble::Passing(cause.clone()))),
         // A single recipient's server may refuse like that too, and then it is about that one.
@@ -36,45 +36,8 @@ pub(super) fn of(index: u16, answer: &Result<Accepted, Failure>) -> (Outcome, Op
     (Outcome::new(index, fate).because(cause), trouble)
 }
 
-/// Stage and code: `rcpt 550 5.1.1`. Not the provider's words, which often repeat the address.
-fn cause(failure: &Failure) -> String {
-    let stage = match failure.stage {
-        Stage::Resolve => "resolve",
-        Stage::Connect => "connect",
-        Stage::Tls => "tls",
-        Stage::Greeting => "greeting",
-        Stage::Ehlo => "ehlo",
-        Stage::Auth => "auth",
-        Stage::Message => "message",
-        Stage::Mail => "mail",
-        Stage::Rcpt => "rcpt",
-        Stage::Data => "data",
-        Stage::Body => "body",
-        Stage::Dot => "dot",
-        Stage::Request => "request",
-        Stage::Accepted => "accepted",
-    };
-    let kind = match failure.kind {
-        Kind::Refused => "refused",
-        Kind::Lost => "connection lost",
-        Kind::TimedOut => "no answer in time",
-        Kind::Unverified => "not verified",
-        Kind::NotOffered => "not offered",
-        Kind::Malformed => "not understood",
-        Kind::Unfit => "unfit",
-        Kind::Crashed => "crashed",
-    };
-    match &failure.reply {
-        Some(reply) => match reply.enhanced() {
-            Some((class, subject, detail)) => format!("{stage} {} {class}.{subject}.{detail}", reply.code),
-            None => format!("{stage} {}", reply.code),
-        },
-        None => format!("{stage}: {kind}"),
-    }
-}
-
 /// An id of a provider; anything that looks like an address is not one.
-fn kept(id: &str) -> Option<String> {
+pub(in crate::mail) fn kept(id: &str) -> Option<String> {
     let plain = id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
     (plain && !id.is_empty() && id.len() <= ID_LIMIT).then(|| id.to_owned())
 }
@@ -82,7 +45,7 @@ fn kept(id: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::Reply;
+    use crate::smtp::{Kind, Reply, Stage};
 
     fn refused(stage: Stage, code: u16, text: &str) -> (Fate, Option<String>, bool) {
         let (outcome, trouble) = of(1, &Err(Failure::refused(stage, Reply { code, text: text.into() })));

@@ -164,7 +164,11 @@ impl Journal {
         let mut found = Found { tenant, chunk, epoch, indexes, whole, sending: Vec::new(), outcomes: BTreeMap::new() };
         for line in lines {
             match serde_json::from_slice(line) {
-                Ok(Line::Sending(index)) => found.sending.push(index),
+                Ok(Line::Sending(index)) => {
+                    // To another provider: what the one before said is not its end.
+                    found.outcomes.remove(&index);
+                    found.sending.push(index);
+                }
                 Ok(Line::Outcome(outcome)) => _ = found.outcomes.insert(outcome.index, outcome),
                 // A damaged line proves nothing about those it could have been about.
                 Err(_) => found.whole = false,

@@ -4,7 +4,7 @@
 //! behind its last contact; a chunk is planned by a command whose id follows from its number. So after a crash, or when two
 //! processes do it at once, nobody is planned twice.
 
-use super::{CampaignParts, JobError, meta};
+use super::{CampaignParts, JobError, audience, meta};
 use crate::worker::Stop;
 use bus_schema::{
     CommandId, Micros, TenantId,
@@ -16,7 +16,7 @@ use bus_schema::{
 use projectors::{
     RecordView,
     crm::contacts::{Contacts, FILTERABLE},
-    mail::campaigns::purpose_word,
+    mail::{campaigns::purpose_word, suppressions::Suppressions},
     search::{Cursor, FieldValue, Filter, Op, Query, grammar},
 };
 use std::{collections::VecDeque, time::Duration};
@@ -50,17 +50,20 @@ pub(super) async fn freeze(
     stop: &Stop,
 ) -> Result<Option<Audience>, JobError> {
     parts.search.wait(wanted.position, PATIENCE).await?;
+    parts.views.wait(Suppressions::NAME, wanted.position, PATIENCE).await?;
     let mut query = query(tenant, wanted)?;
     let (mut audience, mut last) = planned(parts, tenant, wanted.campaign).await?;
     let mut waiting: VecDeque<Uuid> = VecDeque::new();
-    let mut ended = false;
+    let (mut ended, mut seen) = (false, last);
     loop {
         while !ended && waiting.len() < MAX_RECIPIENTS {
-            let behind = waiting.back().copied().or(last);
-            query.after = behind.map(|id| Cursor::behind(Contacts::NAME, id.to_string()));
+            query.after = seen.max(last).map(|id| Cursor::behind(Contacts::NAME, id.to_string()));
             let hits = parts.search.index().search(query.clone()).await?;
             ended = hits.ids.len() < PAGE;
-            waiting.extend(hits.ids.iter().filter_map(|hit| Uuid::parse_str(&hit.id).ok()));
+            let page: Vec<Uuid> = hits.ids.iter().filter_map(|hit| Uuid::parse_str(&hit.id).ok()).collect();
+            seen = page.last().copied().max(seen);
+            let out = audience::suppressed_of(parts, tenant, &page, wanted.segment.purpose).await?;
+            waiting.extend(page.into_iter().filter(|id| !out.contains(id)));
         }
         if waiting.is_empty() {
             break;

@@ -11,30 +11,51 @@
 //!
 //! Without a provider nothing is launched, and campaigns stay scheduled. Sources: spec/EMAIL.md 5.1 to 5.4.
 
+mod apart;
 mod audience;
 mod book;
-mod fate;
+pub mod caution;
+pub mod check;
+pub(super) mod fate;
+mod footer;
 pub mod journal;
 mod launcher;
 pub mod merge;
 mod outlet;
 mod prepare;
+pub mod preview;
 mod recovery;
+mod rejected;
 mod sender;
-mod stack;
+pub(super) mod stack;
+mod tracked;
 mod window;
 
 pub use outlet::{Outlet, OutletError};
+pub use prepare::Imprint;
 
 use crate::{
     log_reader::{Batch, LogReader},
     worker::{Stop, Worker},
 };
 use book::{Book, Errand};
-use bus_schema::{TenantId, bus::Bus, catalog::Catalogued, mail::campaign::CampaignEvent};
+use bus_schema::{
+    TenantId,
+    bus::Bus,
+    catalog::Catalogued,
+    mail::campaign::{CampaignEvent, SendCounts},
+};
 use journal::Journal;
 use projectors::{Views, search_lane::Search};
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 use writers::{Meta, Rejected, WriteError, Writer};
@@ -44,9 +65,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How long a campaign rests after something failed that may pass.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How long a campaign is sent while others wait for its place.
+const TURN: Duration = Duration::from_secs(5);
+
 /// Why campaigns stay scheduled while there is no [`Outlet`]; for people.
 pub const NO_OUTLET: &str =
-    "no mail provider is configured: start the platform with --mail-host and --mail-from-domain";
+    "no mail provider is configured: start the platform with --mail-host (or --mail-providers) and --mail-from-domain";
 
 /// What campaigns are sent with.
 #[derive(Clone)]
@@ -61,6 +85,22 @@ pub struct CampaignParts {
     pub outlet: Option<Outlet>,
     /// This worker's own; it makes it the worker it is.
     pub journal: Journal,
+    pub pace: Pace,
+}
+
+/// What takes its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Seconds for which a worker has a chunk; every window and, while one lasts, a third of it makes it longer.
+    pub lease_seconds: i64,
+    /// How long a mail rests that nobody takes for the time being, in seconds; after the last it stays deferred.
+    pub deferrals: Arc<[i64]>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { lease_seconds: 60, deferrals: Arc::new([60, 300, 900, 3_600, 3_600]) }
+    }
 }
 
 /// One campaign.
@@ -76,6 +116,9 @@ struct Campaigns {
     book: Book,
     running: JoinSet<Result<Rest, JobError>>,
     keys: HashMap<tokio::task::Id, Key>,
+    memories: HashMap<Key, Arc<Mutex<Memory>>>,
+    /// Campaigns wait for a place: those that have had theirs for a while give it up.
+    crowded: Arc<AtomicBool>,
 }
 
 /// How a job ended.
@@ -89,7 +132,9 @@ enum Rest {
 
 impl Campaigns {
     fn new(parts: CampaignParts) -> Self {
-        Self { parts: Arc::new(parts), book: Book::default(), running: JoinSet::new(), keys: HashMap::new() }
+        let (running, keys, memories) = (JoinSet::new(), HashMap::new(), HashMap::new());
+        let crowded = Arc::default();
+        Self { parts: Arc::new(parts), book: Book::default(), running, keys, memories, crowded }
     }
 
     async fn run(mut self, mut stop: Stop) {
@@ -103,30 +148,41 @@ impl Campaigns {
         let mut more = true;
         while !stop.is_asked() {
             tokio::select! {
-                Batch { events, more: left, .. } = reader.next(PATIENCE) => {
+                batch = reader.next(PATIENCE) => {
+                    batch.report(stop.status());
+                    let Batch { events, more: left, .. } = batch;
                     events.iter().for_each(|event| self.book.note(event));
                     more = left;
                 }
-                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop),
                 () = stop.asked() => break,
             }
             let now = self.parts.writer.clock().now();
             // What an old event asks for may be done long since: the newest one counts.
-            while !more && let Some((key, errand)) = self.book.next(now, Instant::now()) {
+            while !more
+                && !stop.status().is_paused()
+                && let Some((key, errand)) = self.book.next(now, Instant::now())
+            {
                 if errand == Errand::Launch && self.parts.outlet.is_none() {
                     self.book.rest(&key, Some(Instant::now() + RETRY));
                     continue;
                 }
-                let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.clone(), key.clone());
-                let task = self.running.spawn(async move { sender::run(&parts, &tenant, id, &job_stop).await });
+                let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.or_paused(), key.clone());
+                let memory = self.memories.entry(key.clone()).or_default().clone();
+                let (working, turn) = (stop.status().begin(), Turn::new(self.crowded.clone(), memory));
+                let task = self.running.spawn(async move {
+                    let _working = working;
+                    sender::run(&parts, &tenant, id, &job_stop, &turn).await
+                });
                 self.keys.insert(task.id(), key);
             }
+            self.crowded.store(self.book.is_crowded(now, Instant::now()), Ordering::Relaxed);
         }
         // The jobs know of it too: they send what they have begun to and record it.
         while self.running.join_next().await.is_some() {}
     }
 
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<Rest, JobError>), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Result<Rest, JobError>), tokio::task::JoinError>, stop: &Stop) {
         let (task, rest) = match ended {
             Ok((task, Ok(rest))) => (task, Ok(rest)),
             Ok((task, Err(error))) => (task, Err(error.to_string())),
@@ -134,14 +190,48 @@ impl Campaigns {
         };
         let Some(key) = self.keys.remove(&task) else { return };
         let again = match rest {
-            Ok(Rest::Done) => None,
+            // It was cut off and goes on when the worker does.
+            Ok(Rest::Done) if stop.status().is_paused() => Some(Instant::now()),
+            Ok(Rest::Done) => {
+                stop.status().is_done();
+                self.memories.remove(&key);
+                None
+            }
             Ok(Rest::After(after)) => Some(Instant::now() + after),
             Err(why) => {
                 tracing::error!(tenant = %key.0, campaign = %key.1, %why, "sending was interrupted and is tried again");
+                stop.status().failed(format!("campaign {} of {} is tried again: {why}", key.1, key.0));
                 Some(Instant::now() + RETRY)
             }
         };
         self.book.rest(&key, again);
+    }
+}
+
+/// A campaign's place among those that are sent at once. When others wait it is given up after a while, so that a long campaign
+/// keeps nobody's short one from going out.
+struct Turn {
+    began: Instant,
+    crowded: Arc<AtomicBool>,
+    /// From turn to turn.
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What one turn of a campaign tells the next, so that chunks that are done are not looked at again.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Of which retry this is.
+    round: u32,
+    done: BTreeMap<u32, SendCounts>,
+}
+
+impl Turn {
+    fn new(crowded: Arc<AtomicBool>, memory: Arc<Mutex<Memory>>) -> Self {
+        Self { began: Instant::now(), crowded, memory }
+    }
+
+    fn is_over(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed) && self.began.elapsed() >= TURN
     }
 }
 

@@ -1,28 +1,39 @@
-//! The way out: the provider campaigns are handed to, and what their mails say of the sender.
+//! The way out: the providers campaigns are handed to, and what their mails say of the sender.
 
 use crate::{
-    mail::{Composer, Domain, Limits, dkim},
-    smtp::{Pool, SmtpOptions},
+    mail::{
+        Composer, Domain, Limits, dkim,
+        list::on_this_machine,
+        providers::{ProviderOptions, Providers},
+    },
+    smtp::{Roots, Security, SmtpOptions},
 };
-use std::sync::Arc;
+use bus_schema::TenantId;
+use std::{net::SocketAddr, sync::Arc};
+
+/// To a sink on this machine.
+const LOCAL_CONNECTIONS: usize = 4;
+
+/// Connections for mail to one person when nobody says otherwise.
+const RESERVED: usize = 2;
 
 /// Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Outlet {
-    pub(super) pool: Pool,
+    pub(super) providers: Providers,
     pub(super) composer: Composer,
     /// Senders are at it or below it.
     pub(super) from: Domain,
-    public: Arc<str>,
-    pub(super) connections: usize,
+    pub(super) public: Arc<str>,
+    /// Connections to each provider beside them: see [`Outlet::apart`].
+    pub(super) reserved: usize,
 }
 
 impl Outlet {
-    /// `connections` to the provider at most. Senders' addresses are in `from`, bounces come back to `bounce`, and receivers
-    /// reach this platform at `public` (an HTTPS address, as they type it).
+    /// Senders' addresses are in `from`, bounces come back to `bounce`, and receivers reach this platform at `public` (an
+    /// HTTPS address, as they type it).
     pub fn try_new(
-        options: SmtpOptions,
-        connections: usize,
+        providers: Providers,
         from: Domain,
         bounce: Domain,
         signer: Option<Arc<dkim::Signer>>,
@@ -34,12 +45,35 @@ impl Outlet {
         if host.is_empty() || host.starts_with('/') || public.len() > 300 || !public.bytes().all(plain) {
             return Err(OutletError::Public);
         }
-        if !(1..=1_000).contains(&connections) {
-            return Err(OutletError::Connections);
+        Ok(Self::new(providers, from, bounce, signer, public))
+    }
+
+    /// A way out that ends on this machine, at a sink: links may then lead to `public`, an `http` address of this machine.
+    pub fn on_this_machine(sink: SocketAddr, from: Domain, public: &str) -> Result<Self, OutletError> {
+        if !sink.ip().is_loopback() || on_this_machine(public).is_none() {
+            return Err(OutletError::Elsewhere);
         }
-        let pool = Pool::new(options, connections);
+        let roots = Roots::none().map_err(|_| OutletError::Elsewhere)?;
+        let (host, security) = (sink.ip().to_string(), Security::PlainForLoopbackOnly);
+        let smtp = SmtpOptions::new(host, sink.port(), security, from.clone(), roots);
+        let provider = ProviderOptions { name: "inbox".into(), smtp, connections: LOCAL_CONNECTIONS, per_second: None };
+        let providers = Providers::try_new(vec![provider], Vec::new()).map_err(|_| OutletError::Elsewhere)?;
+        Ok(Self::new(providers, from.clone(), from, None, public))
+    }
+
+    fn new(
+        providers: Providers,
+        from: Domain,
+        bounce: Domain,
+        signer: Option<Arc<dkim::Signer>>,
+        public: &str,
+    ) -> Self {
         let composer = Composer::new(bounce, Limits::default(), signer);
-        Ok(Self { pool, composer, from, public: public.into(), connections })
+        Self { providers, composer, from, public: public.into(), reserved: RESERVED }
+    }
+
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// Whether a sender's domain is this outlet's, or below it.
@@ -48,9 +82,33 @@ impl Outlet {
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
+    /// A text with addresses of the tenant's site as they stand on its own pages, made to lead there from a mail.
+    pub(super) fn absolute(&self, tenant: &TenantId, text: &str) -> String {
+        let site = format!("/sites/{tenant}/");
+        let (mut whole, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(at) = rest.find(&site) {
+            let (before, after) = rest.split_at(at);
+            whole.push_str(before);
+            // Behind a host it is the path of an address that is whole already.
+            let behind_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_]~/".contains(byte);
+            if !whole.as_bytes().last().is_some_and(behind_host) {
+                whole.push_str(&self.public);
+            }
+            whole.push_str(&site);
+            rest = &after[site.len()..];
+        }
+        whole.push_str(rest);
+        whole
+    }
+
     /// Where a receiver leaves.
     pub(super) fn unsubscribe(&self, token: &str) -> String {
         format!("{}/v1/unsubscribe/{token}", self.public)
+    }
+
+    /// Where a receiver chooses what to get.
+    pub(super) fn preferences(&self, token: &str) -> String {
+        format!("{}/v1/preferences/{token}", self.public)
     }
 }
 
@@ -59,22 +117,29 @@ impl Outlet {
 pub enum OutletError {
     #[error("receivers need an address to unsubscribe at: give --public-url, as https://news.example.com")]
     Public,
-    #[error("connections to the mail provider are 1 to 1,000")]
-    Connections,
+    #[error("mails that stay on this machine go to a loopback address, and their links to http://localhost or one")]
+    Elsewhere,
+    #[error("connections for mail to one person are 1 to 100: give --mail-message-connections")]
+    Reserved,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::{Roots, Security};
+    use crate::{
+        mail::providers::ProviderOptions,
+        smtp::{Roots, Security, SmtpOptions},
+    };
 
     #[test]
     fn an_outlet_has_a_public_address_and_a_domain() {
         let domain = Domain::try_new("shop.example").unwrap();
         let outlet = |public: &str| {
             let (security, roots) = (Security::PlainForLoopbackOnly, Roots::none().unwrap());
-            let options = SmtpOptions::new("127.0.0.1", 25, security, domain.clone(), roots);
-            Outlet::try_new(options, 2, domain.clone(), domain.clone(), None, public)
+            let smtp = SmtpOptions::new("127.0.0.1", 25, security, domain.clone(), roots);
+            let provider = ProviderOptions { name: "main".into(), smtp, connections: 2, per_second: None };
+            let providers = Providers::try_new(vec![provider], Vec::new()).unwrap();
+            Outlet::try_new(providers, domain.clone(), domain.clone(), None, public)
         };
         let good = outlet("https://news.shop.example/").unwrap();
         assert_eq!(good.unsubscribe("abc"), "https://news.shop.example/v1/unsubscribe/abc");
@@ -83,6 +148,34 @@ mod tests {
         }
         for bad in ["", "http://a.example", "https://", "https:///x", "https://a.example/\"x", "https://a.example/?b"] {
             assert_eq!(outlet(bad).unwrap_err(), OutletError::Public, "{bad}");
+        }
+        let demo = TenantId::try_new("demo").unwrap();
+        let page =
+            "<img src=\"/sites/demo/files/1/a.png\"> url(/sites/demo/b) https://x.example/sites/demo/c /sites/demo2/d";
+        assert_eq!(
+            good.absolute(&demo, page),
+            "<img src=\"https://news.shop.example/sites/demo/files/1/a.png\"> url(https://news.shop.example/sites/demo/b) \
+             https://x.example/sites/demo/c /sites/demo2/d"
+        );
+    }
+
+    #[test]
+    fn mails_without_tls_stay_on_this_machine() {
+        let outlet = |sink: &str, public: &str| {
+            Outlet::on_this_machine(sink.parse().unwrap(), Domain::try_new("demo.example").unwrap(), public)
+        };
+        for public in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080", "http://localhost"] {
+            let link = outlet("127.0.0.1:25", public).unwrap().unsubscribe("abc");
+            assert!(crate::mail::Unsubscribe::try_new(&link, &link, None).is_ok(), "{link}");
+        }
+        for (sink, public) in [
+            ("192.0.2.1:25", "http://localhost"),
+            ("127.0.0.1:25", "http://shop.example"),
+            ("127.0.0.1:25", "http://localhost.shop.example"),
+            ("127.0.0.1:25", "http://127.0.0.1@shop.example/"),
+            ("127.0.0.1:25", "http://localhost:80@shop.example"),
+        ] {
+            assert_eq!(outlet(sink, public).unwrap_err(), OutletError::Elsewhere, "{sink} {public}");
         }
     }
 }

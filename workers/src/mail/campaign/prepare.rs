@@ -2,22 +2,30 @@
 
 use super::{
     Outlet,
-    merge::{MergeError, Words},
+    merge::{Around, MergeError, Merged, Words},
+    tracked::{Parts, Tracks},
 };
 use crate::mail::{
-    Class, Composed, Domain, FeedbackId, HeaderText, IntentKey, Letter, ListId, MailAddress, Mailbox, Purpose, Token,
-    Unsubscribe,
+    Class, Composed, Domain, FeedbackId, HeaderError, HeaderName, HeaderText, IntentKey, Letter, ListId, MAIL_HEADER,
+    MailAddress, Mailbox, Purpose, Token, Unsubscribe, Verp,
 };
 use bus_schema::{
     Micros, TenantId, codec,
     crm::contact::ContactDetails,
     keys::TenantKey,
-    mail::campaign::{CampaignContent, ConsentPurpose},
+    mail::{
+        campaign::{CampaignContent, ConsentPurpose, Tracking},
+        response::{MailRef, Seat},
+    },
 };
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, sync::Arc};
 use uuid::Uuid;
-use writers::mail::unsubscribe::Leaver;
+use writers::{
+    WriteError, Writer,
+    identity::tenant::{Tenant, tenant_aggregate},
+    mail::{tracking::TrackedMail, unsubscribe::Leaver},
+};
 
 /// What names the platform in the Feedback-ID.
 const SENDER: &str = "millrace";
@@ -36,17 +44,56 @@ struct Shared {
     campaign: Uuid,
     purpose: ConsentPurpose,
     words: Words,
+    imprint: Imprint,
+    tracking: Tracking,
     from: Mailbox,
     list: ListId,
     feedback: Option<FeedbackId>,
     hash: String,
 }
 
+/// Whose mail it is, as the law wants it said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imprint {
+    /// The tenant, as people call it.
+    pub name: String,
+    /// Lines as on a letter.
+    pub postal_address: Vec<String>,
+}
+
+impl Imprint {
+    /// That of a tenant as it is now.
+    pub async fn of(writer: &Writer, tenant: &TenantId) -> Result<Self, WriteError> {
+        let id = tenant_aggregate(writer, tenant).await?;
+        let tenant = writer.load::<Tenant>(tenant, id).await?;
+        let (name, postal_address) = (tenant.state.name().to_owned(), tenant.state.postal_address().to_vec());
+        Ok(Self { name, postal_address })
+    }
+}
+
+/// A mail that is looked at or sent to somebody else than its receiver.
+pub(super) struct Sample<'a> {
+    pub(super) to: Mailbox,
+    pub(super) token: Token,
+    /// Before its subject.
+    pub(super) mark: &'a str,
+    /// Whose words it has.
+    pub(super) details: &'a ContactDetails,
+    pub(super) at: Micros,
+}
+
+/// What stands in the links of a sample: they lead nowhere, so that nobody is unsubscribed by looking.
+pub(super) const NOBODY: &str = "preview";
+
 /// Why a campaign cannot be sent as it is; a sentence for its author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
     #[error("its words cannot be used: {0}")]
     Words(#[from] MergeError),
+    #[error(
+        "marketing mail shows the sender's postal address, and none is set; set it (PUT /v1/tenant/postal-address)"
+    )]
+    NoPostalAddress,
     #[error("its sender cannot be used: {0}")]
     Sender(String),
     #[error("its sender is at {sender}, and this platform sends for {outlet} only")]
@@ -72,6 +119,7 @@ impl Prepared {
         campaign: Uuid,
         purpose: ConsentPurpose,
         content: &CampaignContent,
+        imprint: Imprint,
     ) -> Result<Self, Unfit> {
         let sender = |error: &dyn std::fmt::Display| Unfit::Sender(error.to_string());
         let address = MailAddress::try_new(&content.from_email).map_err(|error| sender(&error))?;
@@ -85,18 +133,21 @@ impl Prepared {
         // It is a service to the sender only; a tenant's name may not fit into it.
         let feedback = FeedbackId::try_new(&campaign.simple().to_string(), tenant.as_str(), class, SENDER).ok();
         let hash = content_hash(content).map_err(|error| sender(&error))?;
-        let mut secret = [0; 32];
-        // 32 hexadecimal digits: what follows from the tenant's key, so every worker makes the same tokens.
-        let derived = key.claim("mail.intent", "key").to_string();
-        secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
+        let intents = IntentKey::of(&key);
         Ok(Self(Arc::new(Shared {
             outlet: outlet.clone(),
             tenant: tenant.clone(),
             key,
-            intents: IntentKey::new(secret),
+            intents,
             campaign,
             purpose,
-            words: Words::try_new(content)?,
+            words: Words::try_new(&CampaignContent {
+                html: outlet.absolute(tenant, &content.html),
+                text: content.text.as_deref().map(|text| outlet.absolute(tenant, text)),
+                ..content.clone()
+            })?,
+            imprint,
+            tracking: watched(purpose, content),
             from: Mailbox::new(name, address),
             list,
             feedback,
@@ -126,6 +177,7 @@ impl Prepared {
     pub(super) fn mail(
         &self,
         contact: Uuid,
+        seat: Seat,
         details: &ContactDetails,
         generation: u32,
         at: Micros,
@@ -136,26 +188,70 @@ impl Prepared {
         let name = [&details.first_name, &details.last_name].into_iter().flatten().map(String::as_str);
         let name = HeaderText::try_new(&name.collect::<Vec<_>>().join(" ")).map_err(|error| error.to_string())?;
         let to = Mailbox::new(name, address);
+        let (tenant, purpose, campaign) = (shared.tenant.clone(), shared.purpose, shared.campaign);
+        let leaver = Leaver { tenant, contact, purpose, campaign }.token(&shared.key);
+        let mut merged = self.merge(details, &leaver).map_err(|error| format!("template {error}"))?;
+        let mail = MailRef { campaign: shared.campaign, contact, seat: Some(seat), generation };
+        let mail = TrackedMail { tenant: shared.tenant.clone(), mail };
+        let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
+        let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
+        (merged.html, merged.text) = (parts.html, parts.text);
+        let verp = Verp::of(&token, shared.campaign, seat);
+        self.letter(&merged, "", (&token, verp), &to, &leaver, at)
+    }
+
+    /// The words for a receiver, whose links have this in them.
+    pub(super) fn merge(&self, details: &ContactDetails, leaver: &str) -> Result<Merged, MergeError> {
+        let Shared { outlet, words, imprint, purpose, .. } = &*self.0;
+        let unsubscribe = (*purpose == ConsentPurpose::Marketing).then(|| outlet.unsubscribe(leaver));
+        let preferences = outlet.preferences(leaver);
+        words.merge(
+            details,
+            &Around {
+                unsubscribe: unsubscribe.as_deref(),
+                preferences: Some(&preferences),
+                sender: &imprint.name,
+                postal_address: &imprint.postal_address,
+            },
+        )
+    }
+
+    /// A mail with one receiver's words to somebody else. To be called on a deep stack.
+    pub(super) fn sample(&self, sample: &Sample<'_>) -> Result<Composed, SampleError> {
+        let merged = self.merge(sample.details, NOBODY)?;
+        let made = self.letter(&merged, sample.mark, (&sample.token, None), &sample.to, NOBODY, sample.at);
+        made.map_err(SampleError::Mail)
+    }
+
+    fn letter(
+        &self,
+        merged: &Merged,
+        mark: &str,
+        (token, verp): (&Token, Option<Verp>),
+        to: &Mailbox,
+        leaver: &str,
+        at: Micros,
+    ) -> Result<Composed, String> {
+        let shared = &*self.0;
         let unsubscribe = match shared.purpose {
             ConsentPurpose::Marketing => {
-                let (tenant, purpose, campaign) = (shared.tenant.clone(), shared.purpose, shared.campaign);
-                let url = shared.outlet.unsubscribe(&Leaver { tenant, contact, purpose, campaign }.token(&shared.key));
-                let unsubscribe = Unsubscribe::try_new(&url, &url, None).map_err(|error| error.to_string())?;
-                Some((url, unsubscribe))
+                let url = shared.outlet.unsubscribe(leaver);
+                Some(Unsubscribe::try_new(&url, &url, None).map_err(|error| error.to_string())?)
             }
             ConsentPurpose::Service => None,
         };
-        let url = unsubscribe.as_ref().map(|(url, _)| url.as_str());
-        let merged = shared.words.merge(details, url).map_err(|error| format!("template {error}"))?;
-        let subject = HeaderText::try_new(&merged.subject).map_err(|error| error.to_string())?;
+        let subject = HeaderText::try_new(&format!("{mark}{}", merged.subject)).map_err(|error| error.to_string())?;
         let purpose = match &unsubscribe {
-            Some((_, unsubscribe)) => Purpose::Marketing { unsubscribe, list: &shared.list },
+            Some(unsubscribe) => Purpose::Marketing { unsubscribe, list: &shared.list },
             None => Purpose::Transactional,
         };
+        let named = verp.map(|verp| Ok((HeaderName::try_new(MAIL_HEADER)?, HeaderText::try_new(&verp.to_string())?)));
+        let headers: Vec<_> =
+            named.into_iter().collect::<Result<_, HeaderError>>().map_err(|error| error.to_string())?;
         let letter = Letter {
-            token: &token,
+            token,
             from: &shared.from,
-            to: &to,
+            to,
             reply_to: None,
             subject: &subject,
             html: &merged.html,
@@ -163,10 +259,31 @@ impl Prepared {
             purpose,
             feedback: shared.feedback.as_ref(),
             automatic: false,
-            headers: &[],
+            headers: &headers,
             at,
         };
-        shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())
+        let mut composed = shared.outlet.composer.compose(&letter).map_err(|error| error.to_string())?;
+        if let Some(verp) = verp {
+            composed.envelope.sender = Some(verp.address(shared.outlet.composer.bounce()));
+        }
+        Ok(composed)
+    }
+}
+
+/// Why there is no sample.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SampleError {
+    #[error("{0}")]
+    Words(#[from] MergeError),
+    #[error("{0}")]
+    Mail(String),
+}
+
+/// Who gets service mail agreed to that, not to being watched (check 50).
+fn watched(purpose: ConsentPurpose, content: &CampaignContent) -> Tracking {
+    match purpose {
+        ConsentPurpose::Marketing => content.tracking.clone(),
+        ConsentPurpose::Service => Tracking::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Of a window of its own a worker has the journal: what was answered is recorded, what was being handed over is unknown, and
 //! the rest stays to be sent. Of another worker's window nothing is known, so all of it is unknown.
 
-use super::{CampaignParts, JobError, Rest, journal, meta, window::LEASE};
+use super::{CampaignParts, JobError, Rest, journal, meta, rejected};
 use bus_schema::{CommandId, TenantId, mail::chunk::chunk_id};
 use std::time::Duration;
 use uuid::Uuid;
@@ -45,7 +45,8 @@ pub(super) async fn claim(
     campaign: Uuid,
     chunk: Uuid,
 ) -> Result<Option<(Chunk, u32)>, JobError> {
-    let claim = ChunkCommand::Claim { worker: parts.journal.worker().to_owned(), lease_seconds: LEASE };
+    let lease_seconds = parts.pace.lease_seconds;
+    let claim = ChunkCommand::Claim { worker: parts.journal.worker().to_owned(), lease_seconds };
     let meta = meta(campaign, CommandId::random());
     match parts.writer.execute::<Chunk>(tenant, chunk, &meta, &claim).await {
         Ok(receipt) => {
@@ -78,6 +79,7 @@ pub(super) async fn close(
     let unknown = outcomes.iter().filter(|outcome| outcome.fate == bus_schema::mail::chunk::Fate::Unknown).count();
     let (campaign, number) = (plan.place.campaign, plan.place.number);
     tracing::info!(%tenant, %campaign, number, unknown, journal = found.is_some(), "a window that was left open is closed");
+    rejected::note(parts, tenant, chunk, &outcomes).await;
     let record = ChunkCommand::Record { epoch, outcomes };
     let meta = meta(campaign, CommandId::random());
     let receipt = parts.writer.execute::<Chunk>(tenant, id, &meta, &record).await?;

@@ -1,19 +1,19 @@
 //! One campaign, carried as far as it goes: launched, frozen, sent chunk by chunk, finished.
 
 use super::{
-    CampaignParts, JobError, Rest,
+    CampaignParts, JobError, Memory, Rest, Turn,
     fate::Trouble,
     launcher::{self, Wanted},
     meta,
-    prepare::Prepared,
+    prepare::{Imprint, Prepared, Unfit},
     recovery, stack,
-    window::{DEFERRALS, Sending, Sent},
+    window::{Sending, Sent},
 };
 use crate::worker::Stop;
 use bus_schema::{
     CommandId, Micros, TenantId,
     mail::{
-        campaign::SendCounts,
+        campaign::{ConsentPurpose, Segment, SendCounts},
         chunk::{Fate, MAX_WINDOW, chunk_id},
     },
 };
@@ -31,31 +31,42 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use writers::{
     Rejection, WriteError,
+    crm::segment::Segment as SavedSegment,
     mail::{
-        campaign::{Campaign, CampaignCommand, CampaignRejection, CampaignStatus},
+        campaign::{Campaign, CampaignCommand, CampaignRejection, CampaignStatus, Retry},
         chunk::{Chunk, ChunkCommand, Standing},
     },
 };
 
-/// Chunks sent at once: while one is recorded and its next mails are made, the other's are handed over.
-const LANES: usize = 2;
+/// Chunks sent at once: while one is recorded and its next mails are made, those of the others are handed over.
+const LANES: usize = 6;
 /// So many windows without a success, one after the other, pause a campaign: about ten minutes.
 const TROUBLES: u32 = 14;
 /// The longest rest after such a window.
 const LONGEST: Duration = Duration::from_secs(60);
 /// A campaign whose chunks all rest for longer than this makes room for others.
 const IDLE: Duration = Duration::from_secs(20);
+/// How long a chunk rests that another worker has.
+const LEASED: Duration = Duration::from_secs(1);
 /// How long a campaign rests that is on its way while this platform has no provider.
 const NO_OUTLET: Duration = Duration::from_secs(30);
 
 /// Does for a campaign what its state asks for.
-pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop: &Stop) -> Result<Rest, JobError> {
+pub(super) async fn run(
+    parts: &CampaignParts,
+    tenant: &TenantId,
+    id: Uuid,
+    stop: &Stop,
+    turn: &Turn,
+) -> Result<Rest, JobError> {
     let mut campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     if let CampaignStatus::Scheduled { at, .. } = campaign.state.status() {
         if parts.outlet.is_none() || *at > parts.writer.clock().now() {
             return Ok(Rest::Done);
         }
-        parts.writer.execute::<Campaign>(tenant, id, &meta(id, CommandId::random()), &CampaignCommand::Launch).await?;
+        let filter = saved_filter(parts, tenant, campaign.state.segment()).await?;
+        let launch = CampaignCommand::Launch { filter };
+        parts.writer.execute::<Campaign>(tenant, id, &meta(id, CommandId::random()), &launch).await?;
         campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     }
     let state = &campaign.state;
@@ -70,7 +81,11 @@ pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop
     let Some(outlet) = parts.outlet.clone() else { return Ok(Rest::After(NO_OUTLET)) };
     let key = parts.writer.tenant_key(tenant).await?;
     let (owner, purpose, words) = (tenant.clone(), segment.purpose, content.clone());
-    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words)).await?;
+    let imprint = Imprint::of(&parts.writer, tenant).await?;
+    if purpose == ConsentPurpose::Marketing && imprint.postal_address.is_empty() {
+        return pause(parts, tenant, id, Unfit::NoPostalAddress.to_string()).await;
+    }
+    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint)).await?;
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(unfit) => return pause(parts, tenant, id, unfit.to_string()).await,
@@ -89,7 +104,7 @@ pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop
         }
     };
     let sending = Sending { parts, tenant, campaign: id, prepared: &prepared, stop };
-    let run = Run::new(sending, audience.chunks);
+    let run = Run::new(sending, audience.chunks, launch.retry.as_ref(), turn);
     let mut failed = None;
     for ended in join_all((0..LANES).map(|_| run.lane())).await {
         failed = failed.or(ended.err());
@@ -113,6 +128,17 @@ pub(super) async fn run(parts: &CampaignParts, tenant: &TenantId, id: Uuid, stop
     Ok(Rest::Done)
 }
 
+/// What a saved segment finds now. One that was deleted since stays as the campaign knew it.
+async fn saved_filter(
+    parts: &CampaignParts,
+    tenant: &TenantId,
+    segment: Option<&Segment>,
+) -> Result<Option<String>, JobError> {
+    let Some(saved) = segment.and_then(|segment| segment.saved) else { return Ok(None) };
+    let saved = parts.writer.load::<SavedSegment>(tenant, saved).await?;
+    Ok(saved.state.definition().map(|definition| definition.filter.clone()))
+}
+
 /// Pauses a campaign, with the reason for its author.
 async fn pause(parts: &CampaignParts, tenant: &TenantId, id: Uuid, trouble: String) -> Result<Rest, JobError> {
     tracing::error!(%tenant, campaign = %id, why = %trouble, "a campaign is paused");
@@ -127,6 +153,8 @@ async fn pause(parts: &CampaignParts, tenant: &TenantId, id: Uuid, trouble: Stri
 /// A campaign being sent.
 struct Run<'a> {
     sending: Sending<'a>,
+    retry: Option<&'a Retry>,
+    turn: &'a Turn,
     queue: Mutex<Queue>,
     /// Windows without a success, one after the other.
     troubles: AtomicU32,
@@ -156,17 +184,28 @@ enum Step {
 }
 
 impl<'a> Run<'a> {
-    fn new(sending: Sending<'a>, chunks: u32) -> Self {
+    fn new(sending: Sending<'a>, chunks: u32, retry: Option<&'a Retry>, turn: &'a Turn) -> Self {
         let now = Instant::now();
-        let queue =
-            Mutex::new(Queue { waiting: (0..chunks).map(|number| Reverse((now, number))).collect(), in_work: 0 });
-        let (troubles, halted, done) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
-        Self { sending, queue, troubles, halted, done }
+        let round = retry.map_or(0, |retry| retry.round);
+        let mut memory = lock(&turn.memory);
+        if memory.round != round {
+            *memory = Memory { round, ..Memory::default() };
+        }
+        let waiting = (0..chunks).filter(|number| !memory.done.contains_key(number));
+        let queue = Mutex::new(Queue { waiting: waiting.map(|number| Reverse((now, number))).collect(), in_work: 0 });
+        let mut done = (0, SendCounts::default());
+        for counts in memory.done.values() {
+            done.0 += 1;
+            add(&mut done.1, *counts);
+        }
+        drop(memory);
+        let (troubles, halted, done) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::new(done));
+        Self { sending, retry, turn, queue, troubles, halted, done }
     }
 
     /// Takes one chunk after the other until none is left. An error or a halt ends the other lanes too, each after its window.
     async fn lane(&self) -> Result<(), JobError> {
-        while !self.halted.load(Ordering::Relaxed) && !self.sending.stop.is_asked() {
+        while !self.halted.load(Ordering::Relaxed) && !self.sending.stop.is_asked() && !self.turn.is_over() {
             let number = match self.next() {
                 Next::Chunk(number) => number,
                 Next::Wait(wait) => {
@@ -185,6 +224,7 @@ impl<'a> Run<'a> {
                     let mut done = lock(&self.done);
                     done.0 += 1;
                     add(&mut done.1, counts);
+                    lock(&self.turn.memory).done.insert(number, counts);
                 }
                 Ok(Step::Later(wait)) => lock(&self.queue).waiting.push(Reverse((Instant::now() + wait, number))),
                 Ok(Step::Halt) => self.halted.store(true, Ordering::Relaxed),
@@ -232,7 +272,12 @@ impl<'a> Run<'a> {
     async fn chunk(&self, number: u32) -> Result<Step, JobError> {
         let Sending { parts, tenant, campaign, prepared, .. } = &self.sending;
         let id = chunk_id(*campaign, number);
-        let loaded = parts.writer.load::<Chunk>(tenant, id).await?;
+        let mut loaded = parts.writer.load::<Chunk>(tenant, id).await?;
+        if let Some(Retry { round, ends }) = self.retry.filter(|retry| retry.round > loaded.state.round()) {
+            let reopen = ChunkCommand::Reopen { round: *round, ends: ends.clone() };
+            parts.writer.execute::<Chunk>(tenant, id, &meta(*campaign, CommandId::random()), &reopen).await?;
+            loaded = parts.writer.load::<Chunk>(tenant, id).await?;
+        }
         if loaded.state.is_done() {
             return Ok(Step::Done(loaded.state.counts()));
         }
@@ -244,7 +289,8 @@ impl<'a> Run<'a> {
         }
         let now = parts.writer.clock().now();
         if let Some(free) = loaded.state.claimable_at(parts.journal.worker(), now) {
-            return Ok(Step::Later(until(free, now)));
+            // Its owner may be done with it long before its lease ends.
+            return Ok(Step::Later(until(free, now).min(LEASED)));
         }
         if !self.sending.goes_on().await? {
             return Ok(Step::Halt);
@@ -254,9 +300,12 @@ impl<'a> Run<'a> {
         };
         let mut chunk = recovery::close(parts, tenant, id, &chunk, epoch).await?;
         loop {
-            let indexes = window_of(&chunk, parts.writer.clock().now());
+            let indexes = self.window_of(&chunk, parts.writer.clock().now());
             if indexes.is_empty() {
                 break;
+            }
+            if self.turn.is_over() {
+                return Ok(Step::Later(Duration::ZERO));
             }
             if self.halted.load(Ordering::Relaxed) || !self.sending.goes_on().await? {
                 return Ok(Step::Halt);
@@ -271,9 +320,8 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        if let Some(then) =
-            chunk.open().filter(|(_, standing)| is_retried(*standing)).filter_map(|(_, s)| s.retry_at).min()
-        {
+        let later = chunk.open().filter(|(_, standing)| self.is_tried(*standing));
+        if let Some(then) = later.filter_map(|(_, standing)| standing.retry_at).min() {
             return Ok(Step::Later(until(then, parts.writer.clock().now())));
         }
         let finish = ChunkCommand::Finish { epoch };
@@ -308,20 +356,21 @@ impl<'a> Run<'a> {
         }
         Ok(false)
     }
-}
 
-/// What the next window is of: those that were never tried, and those that may be tried again now.
-fn window_of(chunk: &Chunk, now: Micros) -> Vec<u16> {
-    let due = |standing: Standing| match standing.fate {
-        None => true,
-        Some(_) => is_retried(standing) && standing.retry_at.is_none_or(|then| then <= now),
-    };
-    chunk.open().filter(|(_, standing)| due(*standing)).map(|(index, _)| index).take(MAX_WINDOW).collect()
-}
+    /// What the next window is of: those that were never tried, and those that may be tried again, now.
+    fn window_of(&self, chunk: &Chunk, now: Micros) -> Vec<u16> {
+        let due = |standing: Standing| self.is_tried(standing) && standing.retry_at.is_none_or(|then| then <= now);
+        chunk.open().filter(|(_, standing)| due(*standing)).map(|(index, _)| index).take(MAX_WINDOW).collect()
+    }
 
-/// It is deferred, and that is not its end.
-fn is_retried(standing: Standing) -> bool {
-    standing.fate == Some(Fate::Deferred) && usize::from(standing.deferrals) <= DEFERRALS.len()
+    /// It is still to be sent, or deferred and that is not its end.
+    fn is_tried(&self, standing: Standing) -> bool {
+        let rests = self.sending.parts.pace.deferrals.len();
+        match standing.fate {
+            None => true,
+            Some(fate) => fate == Fate::Deferred && usize::from(standing.deferrals) <= rests,
+        }
+    }
 }
 
 fn until(then: Micros, now: Micros) -> Duration {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 const STACK: usize = 32 << 20;
 
 /// Runs it on a thread of its own and waits for it.
-pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(in crate::mail) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     // Nobody waits any more when the receiver is gone.
     let work = move || _ = done.send(work());

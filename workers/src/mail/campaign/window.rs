@@ -6,12 +6,19 @@ use super::{
     journal::WindowJournal,
     meta,
     prepare::Prepared,
-    stack,
+    rejected, stack,
+};
+use crate::mail::{
+    Class,
+    providers::{Gate, Handed},
 };
 use crate::{mail::Composed, worker::Stop};
 use bus_schema::{
     CommandId, Micros, TenantId,
-    mail::chunk::{Fate, Outcome},
+    mail::{
+        chunk::{Fate, Outcome},
+        response::Seat,
+    },
 };
 use futures::StreamExt;
 use std::{
@@ -28,8 +35,6 @@ use writers::mail::{
     chunk::{Chunk, ChunkCommand, MAX_CAUSE},
 };
 
-/// Seconds for which a worker has a chunk; every window and, while one lasts, a third of it makes it longer.
-pub(super) const LEASE: i64 = 60;
 /// Before the end of a lease nothing is handed over any more, in microseconds.
 const MARGIN: i64 = 1_000_000;
 /// A mail that waited longer than this since consent was looked at is looked at again.
@@ -37,8 +42,6 @@ const RECHECK: Duration = Duration::from_millis(200);
 /// How old the campaign's state may be when it is asked whether sending goes on.
 pub(super) const FRESH: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a mail rests that nobody takes for the time being, in seconds; after the last it stays deferred.
-pub(super) const DEFERRALS: [i64; 5] = [60, 300, 900, 3_600, 3_600];
 /// So many refusals of the sender in one window are not about single recipients.
 const REFUSALS: usize = 4;
 
@@ -90,7 +93,8 @@ impl Sending<'_> {
         let checked = Instant::now();
         let (ready, mut outcomes) = self.ready(chunk, &indexes).await?;
         let journal = self.parts.journal.begin(self.tenant, id, epoch, &indexes)?;
-        let attempt = ChunkCommand::Attempt { epoch, indexes, lease_seconds: LEASE };
+        let lease_seconds = self.parts.pace.lease_seconds;
+        let attempt = ChunkCommand::Attempt { epoch, indexes, lease_seconds };
         let until = match self.command(id, &attempt).await {
             Ok(chunk) => chunk.owner().map_or(Micros(0), |owner| owner.lease_until),
             Err(error) if error.rejected().is_some() => {
@@ -112,8 +116,10 @@ impl Sending<'_> {
         let now = self.parts.writer.clock().now();
         for outcome in outcomes.iter_mut().filter(|outcome| outcome.fate == Fate::Deferred) {
             let before = chunk.standing().get(usize::from(outcome.index)).map_or(0, |standing| standing.deferrals);
-            outcome.retry_at = DEFERRALS.get(usize::from(before)).map(|rest| now.plus_seconds(*rest));
+            let rests = &self.parts.pace.deferrals;
+            outcome.retry_at = rests.get(usize::from(before)).map(|rest| now.plus_seconds(*rest));
         }
+        rejected::note(self.parts, self.tenant, chunk, &outcomes).await;
         let closed = self.record(id, epoch, outcomes).await?;
         open.journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
         Ok(match closed {
@@ -129,7 +135,7 @@ impl Sending<'_> {
         let contacts: Vec<Uuid> = indexes.iter().map(contact).collect();
         audience::settle(self.parts).await?;
         let checked = audience::check(self.parts, self.tenant, &contacts, self.prepared.purpose()).await?;
-        let (prepared, generation) = (self.prepared.clone(), plan.generation);
+        let (prepared, generation, number) = (self.prepared.clone(), plan.generation, plan.place.number);
         let now = self.parts.writer.clock().now();
         let indexes = indexes.to_vec();
         let made = stack::run(move || {
@@ -146,7 +152,7 @@ impl Sending<'_> {
                         continue;
                     }
                 };
-                match prepared.mail(contact, &details, generation, now) {
+                match prepared.mail(contact, Seat { chunk: number, index }, &details, generation, now) {
                     Ok(mail) => ready.push(Ready { index, contact, mail }),
                     // This one's mail cannot be made; the others get theirs.
                     Err(why) => outcomes.push(settled(Fate::Rejected, &why)),
@@ -191,7 +197,8 @@ impl Sending<'_> {
 
 impl Open<'_> {
     async fn hand_over_all(&self, ready: Vec<Ready>) -> Vec<(Outcome, Option<Trouble>)> {
-        let at_once = self.sending.prepared.outlet().connections.min(bus_schema::mail::chunk::MAX_WINDOW);
+        // Their waiting for connections is in order; the window bounds their number.
+        let at_once = ready.len().max(1);
         let all = futures::stream::iter(ready).map(|ready| self.hand_over(ready)).buffer_unordered(at_once);
         let all = all.collect::<Vec<_>>();
         tokio::pin!(all);
@@ -202,39 +209,27 @@ impl Open<'_> {
     }
 
     async fn hand_over(&self, ready: Ready) -> (Outcome, Option<Trouble>) {
-        let index = ready.index;
-        let unsent = |trouble: Option<&str>| {
-            (Outcome::new(index, Fate::Unsent), trouble.map(|trouble| Trouble::Passing(trouble.to_owned())))
-        };
-        if !self.may_send() {
-            return unsent(None);
-        }
-        let lease = match self.sending.prepared.outlet().pool.lease().await {
-            Ok(lease) => lease,
-            Err(failure) => return fate::of(index, &Err(failure)),
-        };
-        // A connection may have taken its time.
-        if self.checked.elapsed() > RECHECK {
-            match self.look_again(ready.contact).await {
-                Ok(None) => {}
-                Ok(Some(outcome)) => return (Outcome { index, ..outcome }, None),
-                Err(error) => {
-                    tracing::warn!(%error, "consent cannot be looked at, so nothing is sent");
-                    return unsent(Some("consent cannot be looked at"));
-                }
+        let Ready { index, contact, mail } = ready;
+        let passage = Passage { open: self, index, contact };
+        let providers = self.sending.prepared.outlet().providers();
+        let class = Class::Marketing;
+        match providers.hand_over(class, &mail.envelope, &mail.message, &passage).await {
+            Handed::Answered { answer, provider } => {
+                let (outcome, trouble) = fate::of(index, &answer);
+                let outcome = Outcome { provider: Some(provider.to_string()), ..outcome };
+                // Without this line the mail is unknown after a kill, which is the safe side.
+                self.note(|journal| journal.outcome(&outcome));
+                (outcome, trouble)
+            }
+            Handed::Halted(halted) => *halted,
+            Handed::Resting { cause, .. } => (Outcome::new(index, Fate::Unsent), Some(Trouble::Passing(cause))),
+            Handed::Crowded { again } => {
+                let rest = i64::try_from(again.as_micros()).unwrap_or(i64::MAX);
+                let now = self.sending.parts.writer.clock().now();
+                let retry_at = Some(Micros(now.0.saturating_add(rest)));
+                (Outcome { retry_at, ..Outcome::new(index, Fate::Unsent) }, None)
             }
         }
-        if !self.may_send() {
-            return unsent(None);
-        }
-        if !self.note(|journal| journal.sending(index)) {
-            return unsent(Some("the journal cannot be written"));
-        }
-        let answer = lease.hand_over(&ready.mail.envelope, &ready.mail.message).await;
-        let (outcome, trouble) = fate::of(index, &answer);
-        // Without this line the mail is unknown after a kill, which is the safe side.
-        self.note(|journal| journal.outcome(&outcome));
-        (outcome, trouble)
     }
 
     /// Nobody asked to stop, and nobody else can have the chunk.
@@ -266,10 +261,11 @@ impl Open<'_> {
 
     /// Makes the lease longer while the window lasts. What is handed over stops before its end if that fails.
     async fn keep_lease(&self) -> std::convert::Infallible {
-        let third = Duration::from_secs(LEASE.unsigned_abs() / 3);
+        let lease_seconds = self.sending.parts.pace.lease_seconds;
+        let third = Duration::from_secs(lease_seconds.unsigned_abs()) / 3;
         loop {
             tokio::time::sleep(third).await;
-            let extend = ChunkCommand::Extend { epoch: self.epoch, lease_seconds: LEASE };
+            let extend = ChunkCommand::Extend { epoch: self.epoch, lease_seconds };
             match self.sending.command(self.id, &extend).await {
                 Ok(chunk) => {
                     let until = chunk.owner().map_or(0, |owner| owner.lease_until.0);
@@ -279,6 +275,45 @@ impl Open<'_> {
                 Err(error) => tracing::warn!(%error, "the lease of a chunk is not longer yet"),
             }
         }
+    }
+}
+
+/// What is asked right before a mail is handed to a provider: whether this worker may still send, whether this receiver still
+/// wants it, and whether the journal knows of it.
+struct Passage<'a> {
+    open: &'a Open<'a>,
+    index: u16,
+    contact: Uuid,
+}
+
+impl Gate for Passage<'_> {
+    /// How it ends for the receiver then.
+    type Halt = Box<(Outcome, Option<Trouble>)>;
+
+    async fn pass(&self) -> Result<(), Self::Halt> {
+        let Self { open, index, contact } = *self;
+        let unsent = |trouble: Option<&str>| {
+            let trouble = trouble.map(|trouble| Trouble::Passing(trouble.to_owned()));
+            Err(Box::new((Outcome::new(index, Fate::Unsent), trouble)))
+        };
+        if !open.may_send() {
+            return unsent(None);
+        }
+        // A connection, or a rate, may have taken its time.
+        if open.checked.elapsed() > RECHECK {
+            match open.look_again(contact).await {
+                Ok(None) => {}
+                Ok(Some(outcome)) => return Err(Box::new((Outcome { index, ..outcome }, None))),
+                Err(error) => {
+                    tracing::warn!(%error, "consent cannot be looked at, so nothing is sent");
+                    return unsent(Some("consent cannot be looked at"));
+                }
+            }
+            if !open.may_send() {
+                return unsent(None);
+            }
+        }
+        if open.note(|journal| journal.sending(index)) { Ok(()) } else { unsent(Some("the journal cannot be written")) }
     }
 }
 

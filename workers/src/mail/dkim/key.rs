@@ -119,7 +119,7 @@ impl DkimKey {
     }
 
     /// Ed25519 signs the hash (RFC 8463 3).
-    pub(super) fn sign(&self, data: &[u8]) -> Result<Vec<u8>, DkimError> {
+    pub fn sign(&self, data: &[u8]) -> Result<Vec<u8>, DkimError> {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];

@@ -2,7 +2,7 @@
 
 /// A command line without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     Ehlo,
     Helo,
     StartTls,
@@ -23,7 +23,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) fn parse(line: &str) -> Self {
+    pub(crate) fn parse(line: &str) -> Self {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" if !rest.is_empty() => Self::Ehlo,

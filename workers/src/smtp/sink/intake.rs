@@ -8,7 +8,7 @@ const END: &[u8] = b"\r\n.\r\n";
 
 /// A message on its way in. Only CRLF dot CRLF ends it, nothing that looks similar.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(crate) struct Intake {
     /// What came; begins with the CRLF that ended the command DATA, so that a message of a dot alone ends too.
     raw: Vec<u8>,
     /// Up to here no end was found.
@@ -19,14 +19,14 @@ pub(super) struct Intake {
 
 /// Why a message is not taken; the sink's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bad {
+pub(crate) enum Bad {
     TooLarge,
     Bare,
     LongLine,
 }
 
 impl Bad {
-    pub(super) fn reply(self) -> &'static str {
+    pub(crate) fn reply(self) -> &'static str {
         match self {
             Self::TooLarge => "552 5.3.4 the message is too large",
             Self::Bare => "550 5.6.0 a CR or LF stands alone in the message",
@@ -36,12 +36,12 @@ impl Bad {
 }
 
 impl Intake {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { raw: b"\r\n".to_vec(), limit, ..Self::default() }
     }
 
     /// Takes what came next. When the message ended in it: how many of the bytes belong to it.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
         let before = self.raw.len();
         self.raw.extend_from_slice(bytes);
         let from = self.searched.saturating_sub(END.len() - 1);
@@ -60,7 +60,7 @@ impl Intake {
     }
 
     /// The message as its sender had it.
-    pub(super) fn message(self) -> Result<Vec<u8>, Bad> {
+    pub(crate) fn message(self) -> Result<Vec<u8>, Bad> {
         if self.too_large {
             return Err(Bad::TooLarge);
         }

@@ -50,6 +50,17 @@ impl Mailbox {
         Ok(numbers)
     }
 
+    /// Removes all messages; the ledger stays.
+    pub fn clear(&self) -> io::Result<()> {
+        for number in numbers_in(&self.folder)? {
+            match fs::remove_file(path(&self.folder, number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing when it was never there or made room for newer ones.
     pub fn read(&self, number: u64) -> io::Result<Option<Kept>> {
         let bytes = match fs::read(path(&self.folder, number)) {

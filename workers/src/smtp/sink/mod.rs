@@ -12,7 +12,9 @@ mod ledger;
 mod mailbox;
 mod session;
 
+pub(crate) use command::Command;
 pub use faults::{Act, Fault, Faults, Point};
+pub(crate) use intake::Intake;
 pub use ledger::{Taken, read_ledger};
 pub use mailbox::{Kept, Mailbox};
 

@@ -34,6 +34,8 @@ struct Session<'a> {
     recipients: Vec<String>,
     /// Mails so far.
     mails: u32,
+    /// MAIL commands so far: a fault of one mail is not that of the next.
+    begun: u32,
     commands: u32,
 }
 
@@ -58,6 +60,7 @@ pub(super) async fn run(stream: TcpStream, number: u64, shared: &Shared) -> io::
         sender: None,
         recipients: Vec::new(),
         mails: 0,
+        begun: 0,
         commands: 0,
     };
     let greeting = format!("220 {} ESMTP", shared.options.host_name);
@@ -146,7 +149,7 @@ impl Session<'_> {
     /// ends when nothing is to be said.
     async fn meet(&mut self, point: Point) -> Next {
         let shared = self.shared;
-        let Some(act) = shared.options.faults.at(point, self.number, self.mails) else { return ON };
+        let Some(act) = shared.options.faults.at(point, self.number, self.begun) else { return ON };
         shared.counts.faults.fetch_add(1, Ordering::Relaxed);
         match act {
             Act::Say(reply) => {
@@ -181,6 +184,7 @@ impl Session<'_> {
             Command::Data => Some(Point::Data),
             _ => None,
         };
+        self.begun += u32::from(point == Some(Point::Mail));
         if let Some(point) = point
             && let Some(next) = self.fault(point).await?
         {

@@ -4,7 +4,7 @@ use super::CampaignRejection as R;
 use crate::text;
 use bus_schema::{
     Micros,
-    mail::campaign::{CampaignContent, Segment},
+    mail::campaign::{CampaignContent, Segment, Tracking, Utm},
 };
 use serde_json::{Map, Value};
 
@@ -14,6 +14,8 @@ pub const MAX_FILTER: usize = 16 * 1024;
 pub const MAX_HTML: usize = 512 * 1024;
 /// The largest plain part, in bytes.
 pub const MAX_TEXT: usize = 128 * 1024;
+/// Characters of each word for other sites' statistics.
+const MAX_UTM: usize = 100;
 /// How far ahead a campaign can be scheduled: a year, in seconds.
 const FURTHEST: i64 = 366 * 24 * 60 * 60;
 
@@ -43,7 +45,23 @@ pub(super) fn valid_content(content: &CampaignContent) -> Result<CampaignContent
         from_email,
         html: text::block("content/html", &content.html, MAX_HTML)?,
         text: plain.filter(|plain| !plain.trim().is_empty()),
+        tracking: valid_tracking(&content.tracking)?,
     })
+}
+
+/// The words for other sites' statistics are short lines; empty ones are none.
+fn valid_tracking(tracking: &Tracking) -> Result<Tracking, R> {
+    let utm = tracking.utm.as_ref().map(|Utm { source, medium, campaign }| {
+        Ok::<_, R>(Utm {
+            source: text::line("content/tracking/utm/source", source, MAX_UTM)?,
+            medium: text::line("content/tracking/utm/medium", medium, MAX_UTM)?,
+            campaign: text::line("content/tracking/utm/campaign", campaign, MAX_UTM)?,
+        })
+    });
+    if tracking.honeypot && !tracking.clicks {
+        return Err(R::HoneypotAlone);
+    }
+    Ok(Tracking { utm: utm.transpose()?.filter(|utm| *utm != Utm::default()), ..tracking.clone() })
 }
 
 /// Whether it can go out as it is.

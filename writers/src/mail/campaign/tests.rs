@@ -7,8 +7,12 @@ use crate::{
 };
 use bus_schema::{Cell, CommandId, TenantId, keys::KeyDirectory, mail::campaign::ConsentPurpose, time::Clock};
 
+fn launch() -> CampaignCommand {
+    CampaignCommand::Launch { filter: None }
+}
+
 fn segment() -> Segment {
-    Segment { filter: r#"{"tag": "newsletter"}"#.into(), purpose: ConsentPurpose::Marketing }
+    Segment { filter: r#"{"tag": "newsletter"}"#.into(), purpose: ConsentPurpose::Marketing, saved: None }
 }
 
 fn content() -> CampaignContent {
@@ -18,7 +22,7 @@ fn content() -> CampaignContent {
         from_name: "Garden shop".into(),
         from_email: "news@garden.example".into(),
         html: "<p>Hello</p>".into(),
-        text: None,
+        ..CampaignContent::default()
     }
 }
 
@@ -143,7 +147,7 @@ fn a_cancelled_campaign_is_over() {
 
 fn launched() -> Vec<CampaignEvent> {
     let at = NOW.plus_seconds(-5);
-    with(with(complete(), scheduled(at)), CampaignLaunched { scheduled: at, at: NOW })
+    with(with(complete(), scheduled(at)), CampaignLaunched { scheduled: at, at: NOW, filter: None })
 }
 
 fn frozen() -> Vec<CampaignEvent> {
@@ -157,12 +161,12 @@ fn counts(unknown: u64) -> SendCounts {
 #[test]
 fn a_campaign_is_launched_when_its_time_has_come() {
     let (past, soon) = (NOW.plus_seconds(-5), NOW.plus_seconds(1));
-    let launched_now = CampaignLaunched { scheduled: past, at: NOW };
-    given::<Campaign>(with(complete(), scheduled(past))).when(CampaignCommand::Launch).then([launched_now.into()]);
+    let launched_now = CampaignLaunched { scheduled: past, at: NOW, filter: None };
+    given::<Campaign>(with(complete(), scheduled(past))).when(launch()).then([launched_now.into()]);
     let early = given::<Campaign>(with(complete(), scheduled(soon)));
-    early.when(CampaignCommand::Launch).then_rejected(CampaignRejection::NotDue);
-    given::<Campaign>(complete()).when(CampaignCommand::Launch).then_rejected(CampaignRejection::NotDue);
-    given::<Campaign>(launched()).when(CampaignCommand::Launch).then([]);
+    early.when(launch()).then_rejected(CampaignRejection::NotDue);
+    given::<Campaign>(complete()).when(launch()).then_rejected(CampaignRejection::NotDue);
+    given::<Campaign>(launched()).when(launch()).then([]);
 }
 
 #[test]
@@ -210,7 +214,7 @@ fn a_campaign_is_finished_when_everybody_has_an_end() {
     given::<Campaign>(frozen()).when(finish(short)).then_rejected(CampaignRejection::WrongCounts);
     let over = || given::<Campaign>(with(frozen(), finished.clone()));
     over().when(finish(counts(2))).then([]);
-    over().when(CampaignCommand::Launch).then([]);
+    over().when(launch()).then([]);
     for command in [
         CampaignCommand::Cancel,
         CampaignCommand::Resume,
@@ -247,4 +251,38 @@ async fn content_and_schedule_meet_in_the_log_in_one_order() {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+#[test]
+fn the_filter_of_a_saved_segment_is_frozen_at_the_launch() {
+    let past = NOW.plus_seconds(-1);
+    let changed = r#"{"tag": "vip"}"#;
+    let launch = CampaignCommand::Launch { filter: Some(changed.into()) };
+    let launched = CampaignLaunched { scheduled: past, at: NOW, filter: Some(changed.into()) };
+    let state = given::<Campaign>(with(complete(), scheduled(past))).when(launch).then([launched.into()]);
+    assert_eq!(state.segment().map(|segment| segment.filter.as_str()), Some(changed));
+    let same = CampaignCommand::Launch { filter: Some(segment().filter) };
+    let launched = CampaignLaunched { scheduled: past, at: NOW, filter: None };
+    given::<Campaign>(with(complete(), scheduled(past))).when(same).then([launched.into()]);
+}
+
+#[test]
+fn a_finished_campaign_goes_out_again_to_those_it_did_not_reach() {
+    use bus_schema::mail::campaign::{CampaignRetried, RetriedEnd};
+    let retry = |ends: &[RetriedEnd]| CampaignCommand::Retry { ends: ends.to_vec() };
+    let retried = |round, ends: &[RetriedEnd]| CampaignRetried { round, ends: ends.to_vec() };
+    let finished = || with(frozen(), CampaignFinished { counts: counts(2) });
+    let (deferred, rejected) = (RetriedEnd::Deferred, RetriedEnd::Rejected);
+    given::<Campaign>(finished()).when(retry(&[rejected, deferred, rejected])).then([retried(
+        1,
+        &[deferred, rejected],
+    )
+    .into()]);
+    given::<Campaign>(finished()).when(retry(&[])).then_rejected(CampaignRejection::NoEnds);
+    given::<Campaign>(frozen()).when(retry(&[deferred])).then_rejected(CampaignRejection::NotFinished);
+    let under_way = || with(finished(), retried(1, &[deferred]));
+    given::<Campaign>(under_way()).when(retry(&[deferred])).then_rejected(CampaignRejection::NotFinished);
+    given::<Campaign>(under_way()).when(CampaignCommand::Cancel).then([CampaignCancelled {}.into()]);
+    let again = with(under_way(), CampaignFinished { counts: counts(2) });
+    given::<Campaign>(again).when(retry(&[rejected])).then([retried(2, &[rejected]).into()]);
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::harness::{NOW, given};
+use bus_schema::mail::chunk::Proof;
 
 const CAMPAIGN: Uuid = Uuid::from_u128(0xca);
 const LEASE: i64 = 60;
@@ -184,4 +185,77 @@ fn a_chunk_is_done_when_nothing_is_to_be_sent() {
     given::<Chunk>(over.clone()).when(finish(1)).then([]);
     given::<Chunk>(over.clone()).when(claim("one")).then_rejected(ChunkRejection::Done);
     given::<Chunk>(over).when(attempt(1, &[1])).then_rejected(ChunkRejection::Done);
+}
+
+/// A chunk that is done: accepted, rejected, deferred, unknown.
+fn ended() -> Vec<ChunkEvent> {
+    let fates = [(0, Fate::Accepted), (1, Fate::Rejected), (2, Fate::Deferred), (3, Fate::Unknown)];
+    with(owned(), [attempting(1, &[0, 1, 2, 3], 0), outcome(1, &fates), done(1)])
+}
+
+fn reopen(round: u32, ends: &[RetriedEnd]) -> ChunkCommand {
+    ChunkCommand::Reopen { round, ends: ends.to_vec() }
+}
+
+fn reopened(round: u32, deferred: &[u16], rejected: &[u16], unknown: &[u16]) -> ChunkEvent {
+    let (deferred, rejected, unknown) = (deferred.to_vec(), rejected.to_vec(), unknown.to_vec());
+    ChunkReopened { campaign: CAMPAIGN, number: 3, round, deferred, rejected, unknown }.into()
+}
+
+fn reconciled(index: u16, accepted: bool, proof: Proof) -> Reconciled {
+    Reconciled { index, accepted, proof, provider_id: None }
+}
+
+fn reconcile(entries: Vec<Reconciled>) -> ChunkCommand {
+    ChunkCommand::Reconcile { entries }
+}
+
+#[test]
+fn who_did_not_get_it_is_tried_again_once_a_round_and_nobody_else() {
+    use RetriedEnd::{Deferred, Rejected, Unknown};
+    given::<Chunk>(ended()).when(reopen(1, &[Deferred])).then([reopened(1, &[2], &[], &[])]);
+    given::<Chunk>(ended()).when(reopen(1, &[Rejected, Unknown])).then([reopened(1, &[], &[1], &[3])]);
+    given::<Chunk>(owned()).when(reopen(1, &[Deferred])).then([]);
+    let open = with(ended(), [reopened(1, &[2], &[], &[])]);
+    given::<Chunk>(open.clone()).when(reopen(1, &[Deferred])).then([]);
+    let claimed_again = with(open, [claimed("one", 2, NOW.plus_seconds(LEASE))]);
+    given::<Chunk>(claimed_again.clone()).when(attempt(2, &[2])).then([attempting(2, &[2], 0)]);
+    for other in [0, 1, 3] {
+        let refused = ChunkRejection::NotOpen { index: other };
+        given::<Chunk>(claimed_again.clone()).when(attempt(2, &[other])).then_rejected(refused);
+    }
+    // Rounds that follow take what is left.
+    let over = with(claimed_again, [attempting(2, &[2], 0), outcome(2, &[(2, Fate::Accepted)]), done(2)]);
+    given::<Chunk>(over.clone()).when(reopen(1, &[Rejected])).then([]);
+    given::<Chunk>(over).when(reopen(2, &[Deferred, Rejected])).then([reopened(2, &[], &[1], &[])]);
+}
+
+#[test]
+fn an_unknown_one_is_sent_again_once_and_no_more() {
+    let open = with(ended(), [reopened(1, &[], &[], &[3]), claimed("one", 2, NOW.plus_seconds(LEASE))]);
+    let again = with(open, [attempting(2, &[3], 0), outcome(2, &[(3, Fate::Unknown)]), done(2)]);
+    given::<Chunk>(again).when(reopen(2, &[RetriedEnd::Unknown])).then([]);
+}
+
+#[test]
+fn a_proof_settles_what_nobody_could_tell_and_nothing_else() {
+    let event = |entries: Vec<Reconciled>| ChunkReconciled { campaign: CAMPAIGN, number: 3, entries }.into();
+    let all: Vec<_> = (0..4).map(|index| reconciled(index, true, Proof::Click)).collect();
+    given::<Chunk>(ended()).when(reconcile(all.clone())).then([event(vec![all[3].clone()])]);
+    given::<Chunk>(ended()).when(reconcile(all[..3].to_vec())).then([]);
+    let settled = with(ended(), [event(vec![all[3].clone()])]);
+    given::<Chunk>(settled.clone()).when(reconcile(all)).then([]);
+    given::<Chunk>(settled).when(reopen(1, &[RetriedEnd::Unknown])).then([]);
+    // Only a provider can say that it did not take it; then it may be tried again.
+    let denied = reconciled(3, false, Proof::ProviderLog);
+    given::<Chunk>(ended()).when(reconcile(vec![denied.clone()])).then([event(vec![denied.clone()])]);
+    let denied = with(ended(), [event(vec![denied])]);
+    given::<Chunk>(denied).when(reopen(1, &[RetriedEnd::Deferred])).then([reopened(1, &[2, 3], &[], &[])]);
+    for bad in [
+        vec![reconciled(3, false, Proof::Bounce)],
+        vec![reconciled(9, true, Proof::Open)],
+        vec![reconciled(3, true, Proof::Open), reconciled(1, true, Proof::Open)],
+    ] {
+        given::<Chunk>(ended()).when(reconcile(bad)).then_rejected(ChunkRejection::BadProof);
+    }
 }

@@ -236,7 +236,14 @@ async fn concurrent_refunds_and_captures_keep_to_the_money_there_is() {
     assert_eq!(paid.iter().filter(|outcome| outcome.is_ok()).count(), 14);
     let refund = async |n: usize| {
         let writer = if n.is_multiple_of(2) { &world.writer } else { &world.other };
-        order::refund(writer, &world.tenant, id, &meta(), eur(70), String::new(), format!("r{n}")).await
+        order::refund(
+            writer,
+            &world.tenant,
+            id,
+            &meta(),
+            order::Refund { amount: eur(70), reason: String::new(), reference: format!("r{n}"), pieces: vec![] },
+        )
+        .await
     };
     let outcomes = join_all((0..30).map(refund)).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 14);

@@ -2,7 +2,7 @@
 
 use super::{Order, OrderCommand};
 use crate::writer::{Loaded, Meta, Receipt, WriteError, Writer};
-use bus_schema::{Money, TenantId};
+use bus_schema::{Money, TenantId, shop::order::Pieces};
 use uuid::Uuid;
 
 /// Records captured money. The reference (the payment's id) makes it once only.
@@ -18,17 +18,27 @@ pub async fn pay(
     writer.execute::<Order>(tenant, id, meta, &OrderCommand::Pay { amount, method, reference }).await
 }
 
-/// Records money given back, never more than was captured. The reference makes it once only.
+/// Money to be given back.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub amount: Money,
+    pub reason: String,
+    /// Makes it once only.
+    pub reference: String,
+    /// What it is the money of; may be left out.
+    pub pieces: Vec<Pieces>,
+}
+
+/// Records money given back, never more than was captured.
 pub async fn refund(
     writer: &Writer,
     tenant: &TenantId,
     id: Uuid,
     meta: &Meta,
-    amount: Money,
-    reason: String,
-    reference: String,
+    refund: Refund,
 ) -> Result<Receipt<Loaded<Order>>, WriteError> {
-    writer.execute::<Order>(tenant, id, meta, &OrderCommand::Refund { amount, reason, reference }).await
+    let Refund { amount, reason, reference, pieces } = refund;
+    writer.execute::<Order>(tenant, id, meta, &OrderCommand::Refund { amount, reason, reference, pieces }).await
 }
 
 /// Erases the buyer of an order without contact: the event first, then the order's key is destroyed. A crash between

@@ -40,7 +40,8 @@ fn paid(reference: &str, amount: i64, captured: i64) -> OrderEvent {
 
 fn refunded(reference: &str, amount: i64, captured: i64, refunded: i64) -> OrderEvent {
     let progress = OrderProgress { captured, refunded, ..start(1_000) };
-    OrderRefunded { amount: eur(amount), reason: "late".into(), reference: reference.into(), progress }.into()
+    OrderRefunded { amount: eur(amount), reason: "late".into(), reference: reference.into(), pieces: vec![], progress }
+        .into()
 }
 
 fn shipped() -> OrderEvent {
@@ -67,7 +68,7 @@ fn pay(reference: &str, amount: Money) -> C {
 }
 
 fn refund(reference: &str, amount: Money) -> C {
-    C::Refund { amount, reason: "late".into(), reference: reference.into() }
+    C::Refund { amount, reason: "late".into(), reference: reference.into(), pieces: vec![] }
 }
 
 fn ship() -> C {
@@ -156,7 +157,8 @@ fn refunds_never_exceed_what_was_captured() {
     let state = some().when(refund("r2", eur(300))).then([refunded("r2", 300, 500, 500)]);
     assert_eq!(state.status(), Some(OrderStatus::Refunded));
     let progress = OrderProgress { captured: 400, refunded: 400, cancelled: true, ..start(1_000) };
-    let whole = OrderRefunded { amount: eur(400), reason: "late".into(), reference: "r1".into(), progress };
+    let whole =
+        OrderRefunded { amount: eur(400), reason: "late".into(), reference: "r1".into(), pieces: vec![], progress };
     ordered([paid("p1", 400, 400), cancelled(400)]).when(refund("r1", eur(400))).then([whole.into()]);
 }
 
@@ -212,4 +214,23 @@ fn a_buyer_without_contact_can_be_erased() {
     let lines = vec![line(4, eur(250))];
     let placed = OrderPlaced { contact: Some(INK), buyer: sealed(&ada()), lines, progress: start(1_000) };
     given::<Order>([placed.into()]).when(C::EraseBuyer).then_rejected(R::BuyerIsContact);
+}
+
+#[test]
+fn a_refund_may_name_its_pieces_and_never_more_than_were_bought() {
+    let of = |reference: &str, product, quantity| C::Refund {
+        amount: eur(1),
+        reason: String::new(),
+        reference: reference.into(),
+        pieces: vec![Pieces { product, quantity }],
+    };
+    let order = || ordered([paid("p1", 1_000, 1_000)]);
+    let decision = order().when(of("r1", INK, 3)).decision();
+    let [OrderEvent::Refunded(first)] = &decision.events[..] else { panic!("{decision:?}") };
+    assert_eq!(first.pieces, [Pieces { product: INK, quantity: 3 }]);
+    order().when(of("r1", INK, 5)).then_rejected(R::RefundExceedsBought { index: 0, refundable: 4 });
+    order().when(of("r1", INK, 0)).then_rejected(R::RefundExceedsBought { index: 0, refundable: 4 });
+    order().when(of("r1", Uuid::nil(), 1)).then_rejected(R::NotInOrder { index: 0 });
+    let after = ordered([paid("p1", 1_000, 1_000), first.clone().into()]);
+    after.when(of("r2", INK, 2)).then_rejected(R::RefundExceedsBought { index: 0, refundable: 1 });
 }

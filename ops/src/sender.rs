@@ -1,0 +1,98 @@
+//! `millrace sender`: one more process that sends the campaigns of a platform on this machine.
+//!
+//! It reads the platform's log and keys and has its own views, index and journal, so it knows for itself who may get a mail. The
+//! chunks of a campaign are shared between all processes that send; what keeps two from sending the same one is the log.
+
+use crate::{
+    data_dir::DataDir,
+    mail::MailArgs,
+    nats::Endpoint,
+    platform::{CELL, StartError, open_index},
+    up::{init_log, stop_signal},
+};
+use bus_schema::{
+    Cell,
+    bus::{Bus, BusOptions},
+    keys::{KeyDirectory, RootKey},
+    time::Clock,
+};
+use projectors::{
+    Views,
+    backend::fjall::{FjallStore, Options as ReadOptions},
+    read_store::ReadStore,
+    search_lane::Search,
+};
+use std::path::{Path, PathBuf};
+use workers::{
+    Worker,
+    mail::campaign::{self, CampaignParts, journal::Journal},
+};
+use writers::{
+    EventStore, Writer,
+    backend::nats::{GroupOptions, NatsStore},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  millrace sender --join ./data --data-dir ./sender-2 --mail-providers providers.json \\
+      --mail-from-domain shop.example --public-url https://shop.example
+
+Give it the settings of mail that the platform has: all who send must say the same of themselves.")]
+pub struct SenderArgs {
+    /// The data directory of the platform, which runs on this machine as this user
+    #[arg(long)]
+    pub join: PathBuf,
+    /// What this process keeps for itself; made when it does not exist
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// Also write the process id to this file (JSON) once campaigns are sent
+    #[arg(long)]
+    pub ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub mail: MailArgs,
+}
+
+pub async fn run(args: SenderArgs) -> Result<(), StartError> {
+    init_log();
+    let outlet = args.mail.outlet()?.ok_or(StartError::NoProvider)?;
+    let endpoint = Endpoint::of_running(&args.join).ok_or_else(|| nothing_runs(&args.join))?;
+    let root_key = args.join.join("keys").join("root.key");
+    if !root_key.is_file() {
+        return Err(nothing_runs(&args.join));
+    }
+    let data = DataDir::open(&args.data_dir)?;
+    let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
+    let seed = Some(endpoint.seed.clone());
+    let bus =
+        Bus::connect(BusOptions { url: endpoint.url(), nkey_seed: seed, cell: cell.clone(), replicas: 1 }).await?;
+    let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&root_key)?);
+    let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
+    let writer = Writer::new(cell.clone(), store, keys.clone(), Clock::System);
+    let rows = ReadStore::Fjall(FjallStore::open(data.views(), ReadOptions::default()).await?);
+    let views = Views::open(cell, rows, projectors::catalog::projections()).await?;
+    views.start(bus.clone());
+    let index = open_index(&data).await?;
+    let search = Search::start(index, views.clone(), keys, bus.clone(), projectors::catalog::search_sources());
+    let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
+    let pace = args.mail.pace();
+    let worker = campaign::start(CampaignParts { bus, writer, views, search, outlet: Some(outlet), journal, pace });
+    if let Some(path) = &args.ready_file {
+        ready(path)?;
+    }
+    tracing::info!(platform = %args.join.display(), "campaigns are sent from here too");
+    stop_signal().await;
+    Worker::stop(worker).await;
+    Ok(())
+}
+
+fn nothing_runs(join: &Path) -> StartError {
+    StartError::NothingToJoin { path: join.display().to_string() }
+}
+
+/// Written beside and renamed: a reader sees all of it.
+fn ready(path: &Path) -> Result<(), StartError> {
+    let text = serde_json::json!({ "pid": std::process::id() }).to_string();
+    let beside = path.with_extension("new");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|source| StartError::ReadyFile { path: path.display().to_string(), source })
+}

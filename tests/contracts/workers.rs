@@ -1,0 +1,213 @@
+//! Workers over a real server: order, repetition, parking, deaths.
+
+use crate::support::{Server, World, eventually};
+use bus_schema::bus::Begin;
+use futures::future::BoxFuture;
+use projectors::platform::board::Board;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use uuid::Uuid;
+use workers::{
+    Worker,
+    runtime::{self, Failure, Handler, Item, Job, Patience, RuntimeParts},
+};
+use writers::{
+    Meta,
+    platform::parked_item::{ParkedItem, ParkedItemCommand},
+};
+
+const JOB: Job = Job {
+    name: "recorder",
+    aggregates: &[("crm", "contact")],
+    concurrency: 4,
+    begin: Begin::First,
+    patience: Patience { attempts: 3, rests: &[Duration::from_millis(50)], silence: Duration::from_secs(2) },
+};
+
+/// What was handled, and what is to fail.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Book>);
+
+#[derive(Default)]
+struct Book {
+    /// Position and attempt of everything that was begun, in that order.
+    begun: Mutex<Vec<(u64, u64)>>,
+    /// Effects that are done, with how often.
+    done: Mutex<BTreeMap<String, u32>>,
+    /// Positions that fail, as long as they are in here.
+    failing: Mutex<BTreeSet<u64>>,
+    hanging: AtomicBool,
+}
+
+impl Handler for Recorder {
+    fn handle<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.0.begun.lock().unwrap().push((item.event.seq, item.attempt));
+            if self.0.hanging.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            if self.0.failing.lock().unwrap().contains(&item.event.seq) {
+                return Err(Failure::Later("it is to fail".into()));
+            }
+            *self.0.done.lock().unwrap().entry(item.effect().to_string()).or_default() += 1;
+            Ok(())
+        })
+    }
+}
+
+impl Recorder {
+    fn begun(&self) -> Vec<(u64, u64)> {
+        self.0.begun.lock().unwrap().clone()
+    }
+
+    fn done(&self) -> usize {
+        self.0.done.lock().unwrap().len()
+    }
+}
+
+async fn parts(world: &World) -> RuntimeParts {
+    let board = Board::start(world.bus.clone());
+    assert!(board.caught_up(Duration::from_secs(20)).await);
+    RuntimeParts { bus: world.bus.clone(), writer: world.writer.clone(), board }
+}
+
+fn start(parts: &RuntimeParts, recorder: &Recorder) -> Worker {
+    runtime::start(parts.clone(), JOB, recorder.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_a_key_keep_their_order_through_failures() {
+    let world = World::shared().await;
+    let parts = parts(&world).await;
+    let recorder = Recorder::default();
+    let (one, first) = world.create("one@x.example").await;
+    let (other, _) = world.create("other@x.example").await;
+    recorder.0.failing.lock().unwrap().insert(first);
+    let mut of_one = vec![first];
+    for tag in ["a", "b", "c"] {
+        of_one.push(world.tag(one, tag).await);
+        world.tag(other, tag).await;
+    }
+    let worker = start(&parts, &recorder);
+    eventually("the other contact's events are done", 30, async || recorder.done() == 4).await;
+    recorder.0.failing.lock().unwrap().clear();
+    eventually("everything is done", 30, async || recorder.done() == 8).await;
+    let begun = recorder.begun();
+    let mut order: Vec<u64> = begun.iter().map(|(seq, _)| *seq).filter(|seq| of_one.contains(seq)).collect();
+    order.dedup();
+    assert_eq!(order, of_one, "{begun:?}");
+    let attempts: Vec<u64> = begun.iter().filter(|(seq, _)| *seq == first).map(|(_, attempt)| *attempt).collect();
+    assert_eq!(attempts, (1..=attempts.len() as u64).collect::<Vec<_>>(), "the server counts");
+    eventually("nothing waits", 20, async || worker.status().glance().lag == Some(0)).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_too_often_is_parked_and_tried_again_on_demand() {
+    let world = World::shared().await;
+    let parts = parts(&world).await;
+    let recorder = Recorder::default();
+    let (contact, position) = world.create("park@x.example").await;
+    recorder.0.failing.lock().unwrap().insert(position);
+    let worker = start(&parts, &recorder);
+    eventually("it is parked", 30, async || parts.board.parked(Some(JOB.name)).len() == 1).await;
+    let entry = parts.board.parked(None).remove(0);
+    assert_eq!((entry.item.position, entry.item.attempts), (position, 3));
+    assert_eq!((entry.item.cause.as_str(), entry.item.kind.as_str()), ("it is to fail", "contact.created"));
+    assert_eq!(entry.tenant, world.tenant);
+    world.tag(contact, "later").await;
+    eventually("what comes behind it is handled", 30, async || recorder.done() == 1).await;
+    let tell = async |command| {
+        let meta = Meta::system("test", bus_schema::CommandId::random());
+        world.writer.execute::<ParkedItem>(&world.tenant, entry.id, &meta, &command).await.expect("accepted")
+    };
+    tell(ParkedItemCommand::Retry).await;
+    let again = async || parts.board.parked_item(entry.id).is_some_and(|entry| entry.times == 2 && !entry.retrying);
+    eventually("it is parked again", 30, again).await;
+    recorder.0.failing.lock().unwrap().clear();
+    tell(ParkedItemCommand::Retry).await;
+    eventually("it is done", 30, async || parts.board.parked(None).is_empty()).await;
+    assert_eq!(recorder.done(), 2);
+    worker.stop().await;
+    // Nothing of it comes again.
+    let begun = recorder.begun().len();
+    let worker = start(&parts, &recorder);
+    let next = world.tag(contact, "last").await;
+    eventually("the next is done", 30, async || recorder.begun().iter().any(|(seq, _)| *seq == next)).await;
+    assert_eq!(recorder.begun().len(), begun + 1);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_never_ends_is_parked_after_enough_deaths() {
+    let world = World::shared().await;
+    let parts = parts(&world).await;
+    let recorder = Recorder::default();
+    recorder.0.hanging.store(true, Ordering::Relaxed);
+    world.create("poison@x.example").await;
+    for death in 1..=JOB.patience.attempts {
+        let worker = start(&parts, &recorder);
+        let begun = async || recorder.begun().len() as u64 == death;
+        eventually("it is begun once more", 30, begun).await;
+        worker.kill();
+    }
+    let worker = start(&parts, &recorder);
+    eventually("it is parked without another attempt", 30, async || parts.board.parked(None).len() == 1).await;
+    assert_eq!(recorder.begun().len() as u64, JOB.patience.attempts);
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_worker_begins_nothing() {
+    let world = World::shared().await;
+    let parts = parts(&world).await;
+    let recorder = Recorder::default();
+    let worker = start(&parts, &recorder);
+    world.create("before@x.example").await;
+    eventually("it runs", 30, async || recorder.done() == 1).await;
+    worker.status().set_paused(true);
+    world.create("while@x.example").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(recorder.begun().len(), 1);
+    worker.status().set_paused(false);
+    eventually("it goes on", 30, async || recorder.done() == 2).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_handled_through_deaths_of_the_worker_and_the_server() {
+    let server = Server::own();
+    let world = World::on(&server).await;
+    let parts = parts(&world).await;
+    let recorder = Recorder::default();
+    let mut wanted: BTreeSet<u64> = BTreeSet::new();
+    let mut contacts: Vec<Uuid> = Vec::new();
+    for round in 0..3 {
+        let worker = start(&parts, &recorder);
+        for number in 0..20 {
+            let (contact, position) = world.create(&format!("{round}-{number}@x.example")).await;
+            contacts.push(contact);
+            wanted.insert(position);
+            if round == 1 && number == 10 {
+                server.kill();
+                server.start();
+            }
+        }
+        worker.kill();
+    }
+    let worker = start(&parts, &recorder);
+    let all = async || {
+        let begun: BTreeSet<u64> = recorder.begun().into_iter().map(|(seq, _)| seq).collect();
+        begun == wanted && recorder.done() == wanted.len()
+    };
+    eventually("every event is handled", 60, all).await;
+    eventually("nothing waits", 30, async || worker.status().glance().lag == Some(0)).await;
+    assert!(parts.board.parked(None).is_empty());
+    worker.stop().await;
+}

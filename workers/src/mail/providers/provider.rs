@@ -1,0 +1,175 @@
+//! One provider: its connections, its rate, its breaker, and what was counted of it.
+
+use super::{
+    Gate, ProvidersError,
+    breaker::{Breaker, BreakerState},
+    bucket::{self, Bucket},
+};
+use crate::smtp::{Accepted, Envelope, Failure, Kind, Pool, SmtpOptions, Stage, Timeouts, permits};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long a mail that has a connection waits for the rate. Longer, and it stays to be sent.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A provider as it is configured.
+#[derive(Clone, Debug)]
+pub struct ProviderOptions {
+    /// For people, metrics and the log: small letters, digits, hyphens.
+    pub name: String,
+    pub smtp: SmtpOptions,
+    pub connections: usize,
+    /// Mails a second; `None`: as fast as it takes them.
+    pub per_second: Option<f64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Provider {
+    pub(super) name: Arc<str>,
+    pub(super) breaker: Breaker,
+    pub(super) connections: usize,
+    pool: Pool,
+    /// Shared with connections kept apart: the rate is the provider's.
+    bucket: Option<Arc<Bucket>>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+    unknown: AtomicU64,
+    passed_on: AtomicU64,
+}
+
+/// How a provider stands. The counts are of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderStatus {
+    pub name: String,
+    pub breaker: BreakerState,
+    pub connections: usize,
+    pub accepted: u64,
+    /// It said no to this mail.
+    pub refused: u64,
+    /// It could not be reached, or takes nothing at the moment.
+    pub failed: u64,
+    /// It did not answer a mail that it may have taken.
+    pub unknown: u64,
+    /// Mails that went to another provider after it failed.
+    pub passed_on: u64,
+}
+
+pub(super) enum Tried<H> {
+    Answered(Result<Accepted, Failure>),
+    Halted(H),
+    Crowded { again: Duration },
+}
+
+impl Provider {
+    pub(super) fn try_new(options: ProviderOptions) -> Result<Self, ProvidersError> {
+        let ProviderOptions { name, smtp, connections, per_second } = options;
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > 40 || !name.bytes().all(plain) {
+            return Err(ProvidersError::Name { name });
+        }
+        if !(1..=1_000).contains(&connections) {
+            return Err(ProvidersError::Connections { name });
+        }
+        if !per_second.is_none_or(bucket::is_rate) {
+            return Err(ProvidersError::Rate { name });
+        }
+        Ok(Self {
+            name: name.into(),
+            breaker: Breaker::default(),
+            connections,
+            pool: Pool::new(smtp, connections),
+            bucket: per_second.map(Bucket::new).map(Arc::new),
+            counts: Counts::default(),
+        })
+    }
+
+    /// The same provider, at the same rate, over connections of its own.
+    pub(super) fn apart(&self, connections: usize, timeouts: impl FnOnce(&mut Timeouts)) -> Self {
+        let mut smtp = self.pool.options().clone();
+        timeouts(&mut smtp.timeouts);
+        Self {
+            name: self.name.clone(),
+            breaker: Breaker::default(),
+            connections,
+            pool: Pool::new(smtp, connections),
+            bucket: self.bucket.clone(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// One mail: over another connection too, when an old one turns out to be gone before anything of the message was
+    /// written (spec/EMAIL.md 5.2).
+    pub(super) async fn try_mail<G: Gate>(&self, envelope: &Envelope, message: &[u8], gate: &G) -> Tried<G::Halt> {
+        let mut lease = match self.pool.lease().await {
+            Ok(lease) => lease,
+            Err(failure) => return self.answered(Err(failure)),
+        };
+        // With the connection in hand, so that what waited for one does not leave in a burst.
+        if let Some(bucket) = &self.bucket {
+            match bucket.reserve(Instant::now(), PATIENCE) {
+                Ok(wait) if wait.is_zero() => {}
+                Ok(wait) => tokio::time::sleep(wait).await,
+                Err(again) => return Tried::Crowded { again },
+            }
+        }
+        loop {
+            if let Err(halt) = gate.pass().await {
+                return Tried::Halted(halt);
+            }
+            let used = lease.is_used();
+            match lease.send(envelope, message).await {
+                Err(Failure { stage: Stage::Mail | Stage::Rcpt | Stage::Data, kind: Kind::Lost, .. }) if used => {
+                    lease = match lease.renewed().await {
+                        Ok(lease) => lease,
+                        Err(failure) => return self.answered(Err(failure)),
+                    };
+                }
+                answer => return self.answered(answer),
+            }
+        }
+    }
+
+    fn answered<H>(&self, answer: Result<Accepted, Failure>) -> Tried<H> {
+        let counts = &self.counts;
+        let count = match &answer {
+            Ok(_) => &counts.accepted,
+            Err(failure) => match permits(failure) {
+                permits if permits.unknown => &counts.unknown,
+                permits if permits.breaker => &counts.failed,
+                _ => &counts.refused,
+            },
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Tried::Answered(answer)
+    }
+
+    pub(super) fn passed_on(&self) {
+        self.counts.passed_on.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn status(&self, now: Instant) -> ProviderStatus {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ProviderStatus {
+            name: self.name.to_string(),
+            breaker: self.breaker.state(now),
+            connections: self.connections,
+            accepted: read(&self.counts.accepted),
+            refused: read(&self.counts.refused),
+            failed: read(&self.counts.failed),
+            unknown: read(&self.counts.unknown),
+            passed_on: read(&self.counts.passed_on),
+        }
+    }
+}

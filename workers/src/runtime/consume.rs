@@ -1,0 +1,248 @@
+//! A worker over a durable consumer: takes events, hands them to its handler, says what became of them.
+//!
+//! The server counts how often it has delivered an event, so an attempt that took the process with it counts too. After
+//! [`Patience::attempts`] the event is parked: an aggregate of the context `platform` in the event's own tenant, recorded
+//! before the event is acknowledged. So an event is acknowledged only when its effect is done or its parking is durable.
+
+use super::{
+    RuntimeParts, crash,
+    intake::{self, Intake},
+    item::{Failure, Handler, Item, Job},
+    lanes::Lanes,
+    parking,
+    status::InFlight,
+};
+use crate::worker::{Stop, Worker};
+use bus_schema::bus::Delivery;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::Instant,
+};
+use uuid::Uuid;
+
+/// What an item that failed may take, beyond its rest and the silence, to be delivered again.
+const SLACK: Duration = Duration::from_secs(5);
+/// The rest after an attempt whose end could not be recorded.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Starts a worker.
+pub fn start<H: Handler>(parts: RuntimeParts, job: Job, handler: H) -> Worker {
+    Worker::start(job.name, |stop| async move {
+        let handler = Arc::new(handler);
+        let (running, retrying) = (JoinSet::new(), JoinSet::new());
+        let (begun, retried) = (HashMap::new(), HashMap::new());
+        Consuming { parts, job, handler, lanes: Lanes::new(), running, begun, retrying, retried }.run(stop).await;
+    })
+}
+
+struct Consuming<H> {
+    parts: RuntimeParts,
+    job: Job,
+    handler: Arc<H>,
+    lanes: Lanes<Delivery>,
+    running: JoinSet<After>,
+    /// What each running task handles.
+    begun: HashMap<Id, Begun>,
+    /// Parked items that are tried again.
+    retrying: JoinSet<()>,
+    retried: HashMap<Id, Uuid>,
+}
+
+struct Begun {
+    key: String,
+    delivery: Delivery,
+    _working: InFlight,
+}
+
+/// What became of an attempt.
+enum After {
+    /// Handled, or parked: nothing of it is left.
+    Done,
+    /// It comes again after so long.
+    Again(Duration),
+}
+
+impl<H: Handler> Consuming<H> {
+    async fn run(mut self, mut stop: Stop) {
+        let (name, silence) = (self.job.name, self.job.patience.silence);
+        stop.status().set_concurrency(self.job.concurrency);
+        let Some(Intake { mut deliveries, standing, feeder: _feeder }) =
+            intake::open(&self.parts, &self.job, &mut stop).await
+        else {
+            return;
+        };
+        self.lanes.past_first(standing.delivered, standing.in_flight, Instant::now() + silence + SLACK);
+        let mut heartbeat = tokio::time::interval(silence / 3);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut changes = self.parts.board.changes();
+        let status = stop.status().clone();
+        while !stop.is_asked() {
+            let paused = status.is_paused();
+            tokio::select! {
+                batch = deliveries.recv() => match batch {
+                    Some(batch) => batch.into_iter().for_each(|delivery| self.put(delivery)),
+                    // The feeder ends only when this does.
+                    None => break,
+                },
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop).await,
+                Some(ended) = self.retrying.join_next_with_id() => {
+                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                    self.retried.remove(&id);
+                }
+                _ = heartbeat.tick() => self.beat().await,
+                Ok(()) = changes.changed() => {}
+                () = status.resumed(), if paused => {}
+                () = stop.asked() => break,
+            }
+            if status.is_paused() {
+                continue;
+            }
+            while self.running.len() < self.job.concurrency
+                && let Some((key, _, delivery)) = self.lanes.take(Instant::now())
+            {
+                self.begin(key, delivery, &stop);
+            }
+            self.retry_parked(&stop);
+        }
+        // What has begun is finished and recorded; what waits comes again.
+        while let Some(ended) = self.running.join_next_with_id().await {
+            self.ended(ended, &stop).await;
+        }
+        while self.retrying.join_next().await.is_some() {}
+        tracing::debug!(worker = name, "stopped");
+    }
+
+    fn put(&mut self, delivery: Delivery) {
+        let key = match delivery.event() {
+            Ok(event) => self.handler.key(&event),
+            Err(_) => delivery.subject().to_owned(),
+        };
+        self.lanes.put(key, delivery.seq, delivery);
+    }
+
+    fn begin(&mut self, key: String, delivery: Delivery, stop: &Stop) {
+        let (parts, job, handler) = (self.parts.clone(), self.job.clone(), self.handler.clone());
+        let (mut stop, working, taken) = (stop.clone(), stop.status().begin(), delivery.clone());
+        let task = self.running.spawn(async move { attempt(&parts, &job, &*handler, &taken, &mut stop).await });
+        self.begun.insert(task.id(), Begun { key, delivery, _working: working });
+    }
+
+    async fn ended(&mut self, ended: Result<(Id, After), JoinError>, stop: &Stop) {
+        let (id, after) = match ended {
+            Ok((id, after)) => (id, after),
+            Err(error) => {
+                // It is delivered again, and parked when that was often enough.
+                let rest =
+                    self.begun.get(&error.id()).map_or(RETRY, |begun| self.job.patience.rest(begun.delivery.attempt));
+                stop.status().failed(format!("an attempt ended in a panic: {error}"));
+                tracing::error!(worker = self.job.name, %error, "an attempt ended in a panic");
+                if let Some(begun) = self.begun.get(&error.id()) {
+                    begun.delivery.again_after(rest).await;
+                }
+                (error.id(), After::Again(rest))
+            }
+        };
+        let Some(begun) = self.begun.remove(&id) else { return };
+        match after {
+            After::Done => {
+                stop.status().is_done();
+                self.lanes.done(&begun.key);
+            }
+            After::Again(rest) => {
+                let until = Instant::now() + rest + self.job.patience.silence + SLACK;
+                self.lanes.holds(&begun.key, begun.delivery.seq, until);
+            }
+        }
+    }
+
+    /// Tells the server that what was taken is not forgotten.
+    async fn beat(&mut self) {
+        self.lanes.sweep(Instant::now());
+        for delivery in self.lanes.waiting().chain(self.begun.values().map(|begun| &begun.delivery)) {
+            delivery.working().await;
+        }
+    }
+
+    fn retry_parked(&mut self, stop: &Stop) {
+        let known: HashSet<Uuid> = self.retried.values().copied().collect();
+        for entry in self.parts.board.retries(self.job.name) {
+            if known.contains(&entry.id) || self.retrying.len() >= self.job.concurrency {
+                continue;
+            }
+            let (parts, worker, handler, status) =
+                (self.parts.clone(), self.job.name, self.handler.clone(), stop.status().clone());
+            let id = entry.id;
+            let task = self.retrying.spawn(async move {
+                let _working = status.begin();
+                if let Err(error) = parking::retry(&parts, worker, &*handler, &entry).await {
+                    status.failed(format!("a parked item is not tried again yet: {error}"));
+                    tokio::time::sleep(RETRY).await;
+                }
+            });
+            self.retried.insert(task.id(), id);
+        }
+    }
+}
+
+/// One attempt at one item, up to its acknowledgement.
+async fn attempt<H: Handler>(
+    parts: &RuntimeParts,
+    job: &Job,
+    handler: &H,
+    delivery: &Delivery,
+    stop: &mut Stop,
+) -> After {
+    let event = match delivery.event() {
+        Ok(event) => event,
+        Err(malformed) => {
+            let (position, why) = (malformed.seq, malformed.why);
+            tracing::warn!(worker = job.name, position, %why, "a worker passes over a message that is no event");
+            delivery.ack().await;
+            return After::Done;
+        }
+    };
+    let item = Item::new(job.name, event, delivery.attempt);
+    let cause = if delivery.attempt > job.patience.attempts {
+        match parking::was_parked(parts, &item).await {
+            // Its parking was recorded, and the acknowledgement lost.
+            Ok(true) => {
+                delivery.ack().await;
+                return After::Done;
+            }
+            Ok(false) => {
+                "every attempt ended before its outcome was known: the process ended or the attempt panicked".to_owned()
+            }
+            Err(error) => return again(delivery, RETRY, &error.to_string(), stop).await,
+        }
+    } else {
+        crash::point(job.name, "taken");
+        match handler.handle(&item).await {
+            Ok(()) => {
+                crash::point(job.name, "handled");
+                delivery.ack().await;
+                return After::Done;
+            }
+            Err(Failure::Later(why)) if delivery.attempt < job.patience.attempts => {
+                return again(delivery, job.patience.rest(delivery.attempt), &why, stop).await;
+            }
+            Err(failure) => failure.to_string(),
+        }
+    };
+    if !parking::park(parts, job.name, &item, &cause, stop).await {
+        return again(delivery, RETRY, &cause, stop).await;
+    }
+    crash::point(job.name, "parked");
+    delivery.ack().await;
+    After::Done
+}
+
+async fn again(delivery: &Delivery, rest: Duration, why: &str, stop: &Stop) -> After {
+    stop.status().failed(format!("event {} is tried again: {why}", delivery.seq));
+    delivery.again_after(rest).await;
+    After::Again(rest)
+}

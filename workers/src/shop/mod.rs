@@ -1,0 +1,3 @@
+//! What buying sets off.
+
+pub mod fulfilment;
