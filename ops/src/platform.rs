@@ -14,6 +14,7 @@ use crate::{
     mail_desk::PreparedMail,
     message_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
+    read_store::{ReadStoreArgs, ReadStoreArgsError},
     workforce::Staff,
 };
 use api::{App, app::Parts, http::metrics::Registry};
@@ -25,12 +26,9 @@ use bus_schema::{
 };
 use projectors::{
     ViewError, Views,
-    backend::{
-        fjall::{FjallStore, Options as ReadOptions},
-        tantivy::{Options as IndexOptions, SearchIndex},
-    },
+    backend::tantivy::{Options as IndexOptions, SearchIndex},
     platform::board::Board,
-    read_store::{ReadStore, ReadStoreError},
+    read_store::ReadStoreError,
     search::SearchError,
     search_lane::Search,
 };
@@ -87,9 +85,11 @@ impl Platform {
         outlet: Option<Outlet>,
         pace: Pace,
         archives: &ArchiveArgs,
+        read_store: &ReadStoreArgs,
         limits: FileArgs,
     ) -> Result<Self, StartError> {
         let mut providers = archives.providers()?;
+        let place = read_store.place()?;
         let data = DataDir::open(path)?;
         disk::check(data.root())?;
         let local_providers = start_local_providers(&data, archives).await?;
@@ -117,7 +117,7 @@ impl Platform {
         let facts_store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
         let facts = Facts::new(cell.clone(), facts_store);
         let writer = Writer::new(cell.clone(), store, keys.clone(), clock.clone());
-        let rows = ReadStore::Fjall(FjallStore::open(data.views(), ReadOptions::default()).await?);
+        let rows = place.open(&data, &bus).await?;
         let views = Views::open(cell.clone(), rows, projectors::catalog::projections()).await?;
         views.start(bus.clone());
         let index = open_index(&data).await?;
@@ -287,6 +287,8 @@ pub enum StartError {
     Key(#[from] KeyError),
     #[error(transparent)]
     ReadStore(#[from] ReadStoreError),
+    #[error(transparent)]
+    ReadStoreArgs(#[from] ReadStoreArgsError),
     #[error(transparent)]
     View(#[from] ViewError),
     #[error(transparent)]

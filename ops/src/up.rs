@@ -8,6 +8,7 @@ use crate::{
     inbox::{Inbox, InboxArgs},
     mail::MailArgs,
     platform::{Platform, StartError},
+    read_store::ReadStoreArgs,
     ready::{self, Ready},
     setup,
 };
@@ -40,6 +41,8 @@ pub struct UpArgs {
     pub inbox: InboxArgs,
     #[command(flatten)]
     pub archives: ArchiveArgs,
+    #[command(flatten)]
+    pub read_store: ReadStoreArgs,
 }
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
@@ -56,7 +59,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         None => args.mail.outlet()?,
     };
     let (pace, archives) = (args.mail.pace(), &args.archives);
-    let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, args.files).await?;
+    let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, &args.read_store, args.files).await?;
     let bounces = match args.mail.bounce_listen {
         Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
         None => Ok(()),

@@ -4,10 +4,11 @@
 //! An event that a view cannot take pauses that view before the event and says why; the others go on.
 
 mod batch;
+mod rewound;
 mod slot;
 
-use crate::read_store::{Mark, ReadStore, ReadStorePort, WriteBatch};
-use batch::{Item, items};
+use crate::read_store::{Mark, ReadStore, ReadStoreError, ReadStorePort, RowOp, Step, WriteBatch};
+use batch::{ApplyError, Item, Outcome, items};
 use bus_schema::{
     Cell,
     bus::{Bus, Followed},
@@ -46,11 +47,20 @@ impl Lane {
 
     /// Runs until every view of it is retired.
     pub async fn run(self) {
+        let mut unsure = false;
         loop {
             if self.slots.iter().all(|slot| slot.is_retired()) {
                 return;
             }
-            if let Err(why) = self.follow().await {
+            let followed = async {
+                if unsure {
+                    self.go_back().await?;
+                }
+                self.follow().await
+            };
+            let trouble = followed.await.err();
+            unsure = matches!(trouble, Some(Trouble::Store(_))) && self.store.runs_ahead();
+            if let Some(Trouble::Store(why) | Trouble::Log(why)) = trouble {
                 tracing::warn!(%why, "a lane was interrupted and goes on from its checkpoints");
                 self.slots.iter().for_each(|slot| slot.interrupted(&why));
                 tokio::time::sleep(RETRY).await;
@@ -58,18 +68,32 @@ impl Lane {
         }
     }
 
+    /// After trouble with a store that acknowledges writes before they are on its disks: goes on from what is there now.
+    async fn go_back(&self) -> Result<(), Trouble> {
+        for slot in self.slots.iter().filter(|slot| !slot.is_retired()) {
+            let _written = slot.written().await;
+            let known = self.store.resume(&slot.generation().to_string(), &self.cell()).await?;
+            slot.rewind(known.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn cell(&self) -> String {
+        mark_cell(self.family, self.bus.cell())
+    }
+
     /// Follows until something goes wrong or a paused view wants to go on from further back.
-    async fn follow(&self) -> Result<(), String> {
+    async fn follow(&self) -> Result<(), Trouble> {
         let behind = self.slots.iter().filter(|slot| slot.is_running()).map(|slot| slot.position()).min();
         let Some(start) = behind else {
             tokio::time::sleep(PATIENCE).await;
             return Ok(());
         };
-        let mut source =
-            self.bus.follow(self.family, start + 1, Vec::new()).await.map_err(|error| error.to_string())?;
+        let log = |error: bus_schema::bus::ReadError| Trouble::Log(error.to_string());
+        let mut source = self.bus.follow(self.family, start + 1, Vec::new()).await.map_err(log)?;
         let mut next = start + 1;
         loop {
-            let batch = source.next_batch(BATCH, PATIENCE).await.map_err(|error| error.to_string())?;
+            let batch = source.next_batch(BATCH, PATIENCE).await.map_err(log)?;
             let running = || self.slots.iter().filter(|slot| slot.is_running());
             if running().any(|slot| slot.position() + 1 < next) || running().next().is_none() {
                 return Ok(());
@@ -83,10 +107,10 @@ impl Lane {
     }
 
     /// Takes one batch into every running view.
-    async fn process(&self, batch: Vec<Followed>) -> Result<(), String> {
-        let cell = mark_cell(self.family, self.bus.cell());
+    async fn process(&self, batch: Vec<Followed>) -> Result<(), Trouble> {
+        let cell = self.cell();
         let items = items(batch);
-        let mut write = WriteBatch::default();
+        let (mut ops, mut steps): (Vec<RowOp>, Vec<Step>) = Default::default();
         let mut advanced = Vec::new();
         let mut under_way = Vec::new();
         for slot in self.slots.iter() {
@@ -94,22 +118,60 @@ impl Lane {
             if !slot.is_running() {
                 continue;
             }
-            let outcome = batch::apply(&self.store, slot, &items).await.map_err(|error| error.to_string())?;
-            write.ops.extend(outcome.ops);
-            write.marks.push(Mark {
-                view: slot.generation().to_string(),
-                cell: cell.clone(),
-                seq: outcome.progress.upto,
-            });
-            advanced.push((slot, outcome.progress));
+            let outcome = match batch::apply(&self.store, slot, &items).await {
+                Ok(outcome) => outcome,
+                Err(ApplyError::Store(error)) => return Err(error.into()),
+                Err(ahead @ ApplyError::Ahead { at, .. }) => return Err(self.overtaken(slot, ahead, at).await?),
+            };
+            slot.made(&outcome);
+            let Outcome { ops: changes, seen, progress } = outcome;
+            let mark = Mark { view: slot.generation().to_string(), cell: cell.clone(), seq: progress.upto };
+            steps.push(Step { since: slot.position(), mark, applied: progress.applied > 0, seen });
+            ops.extend(changes);
+            advanced.push((slot, progress));
         }
-        self.store.write(write).await.map_err(|error| error.to_string())?;
+        self.store.advance(ops, steps).await?;
         for (slot, progress) in advanced {
             slot.advance(progress);
         }
         drop(under_way);
         Ok(())
     }
+
+    /// Another process carries this view too, or did: goes on from what it left. Rows that nobody noted make it pause.
+    async fn overtaken(&self, slot: &Slot, ahead: ApplyError, at: u64) -> Result<Trouble, Trouble> {
+        let known = self.store.resume(&slot.generation().to_string(), &self.cell()).await?;
+        match known.filter(|known| known.until >= at) {
+            Some(known) => slot.rewind(known),
+            None => slot.lose(Pause {
+                seq: slot.position() + 1,
+                event_id: None,
+                kind: None,
+                subject: String::new(),
+                error: format!("{ahead}, and what it was before is not known; run `millrace views build`"),
+            }),
+        }
+        // Other views of this lane may have made batches that are not written now.
+        Ok(Trouble::Store(format!("{ahead}: it goes on from the checkpoint in the read store")))
+    }
+}
+
+/// Why a lane does not go on at this moment.
+enum Trouble {
+    Log(String),
+    Store(String),
+}
+
+impl From<ReadStoreError> for Trouble {
+    fn from(error: ReadStoreError) -> Self {
+        Self::Store(said(&error))
+    }
+}
+
+/// An error with what caused it.
+fn said(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 fn seq_of(followed: &Followed) -> u64 {
@@ -121,16 +183,16 @@ fn seq_of(followed: &Followed) -> u64 {
 
 /// Takes decoded events into one view of a store without a lane; what scratch replays and tests use.
 pub async fn take(store: &ReadStore, slot: &Slot, cell: &str, batch: Vec<Followed>) -> Result<(), String> {
-    let (write, progress) = plan(store, slot, cell, batch).await?;
+    let (write, outcome) = plan(store, slot, cell, batch).await?;
     store.write(write).await.map_err(|error| error.to_string())?;
-    slot.advance(progress);
+    slot.advance(outcome.progress);
     Ok(())
 }
 
 /// What [`take`] writes, for a caller that writes it: the view counts as advanced already.
 pub async fn changes(store: &ReadStore, slot: &Slot, cell: &str, batch: Vec<Followed>) -> Result<WriteBatch, String> {
-    let (write, progress) = plan(store, slot, cell, batch).await?;
-    slot.advance(progress);
+    let (write, outcome) = plan(store, slot, cell, batch).await?;
+    slot.advance(outcome.progress);
     Ok(write)
 }
 
@@ -139,10 +201,10 @@ async fn plan(
     slot: &Slot,
     cell: &str,
     batch: Vec<Followed>,
-) -> Result<(WriteBatch, Progress), String> {
-    let outcome = batch::apply(store, slot, &items(batch)).await.map_err(|error| error.to_string())?;
+) -> Result<(WriteBatch, Outcome), String> {
+    let mut outcome = batch::apply(store, slot, &items(batch)).await.map_err(|error| error.to_string())?;
     let mark = Mark { view: slot.generation().to_string(), cell: cell.to_owned(), seq: outcome.progress.upto };
-    Ok((WriteBatch { ops: outcome.ops, marks: vec![mark] }, outcome.progress))
+    Ok((WriteBatch { ops: std::mem::take(&mut outcome.ops), marks: vec![mark] }, outcome))
 }
 
 impl Item {

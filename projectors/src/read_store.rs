@@ -10,9 +10,11 @@ pub mod contract;
 pub(crate) mod encoding;
 mod error;
 pub(crate) mod ledger;
+mod resume;
 pub(crate) mod types;
 
 pub use error::{ReadStoreError, Severity};
+pub use resume::{Resume, Seen, Step};
 pub use types::{
     MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_BODY, MAX_NAME, MAX_PAGE, MAX_PARTITION, MAX_SORT, MAX_TENANT, MAX_TS, Mark,
     Page, RowKey, RowOp, Scan, StoredRow, TableId, WriteBatch, last_ts,
@@ -62,10 +64,23 @@ pub trait ReadStorePort {
     /// The checkpoint of a view generation in a cell; `None` when nothing was ever applied.
     fn mark(&self, view: &str, cell: &str) -> impl Future<Output = Result<Option<u64>, ReadStoreError>> + Send;
 
-    /// Where a lane begins: at or before its checkpoint, such that every row up to there is on disk. The same as
-    /// [`mark`](Self::mark) where rows and checkpoint become durable together.
-    fn safe_mark(&self, view: &str, cell: &str) -> impl Future<Output = Result<Option<u64>, ReadStoreError>> + Send {
-        self.mark(view, cell)
+    /// [`write`](Self::write) of one batch of a lane, whose checkpoints are those of `steps`. Stores whose rows can be ahead of
+    /// their checkpoints keep the steps for [`resume`](Self::resume).
+    fn advance(&self, ops: Vec<RowOp>, steps: Vec<Step>) -> impl Future<Output = Result<(), ReadStoreError>> + Send {
+        let marks = steps.into_iter().map(|step| step.mark).collect();
+        self.write(WriteBatch { ops, marks })
+    }
+
+    /// Where a lane begins: its checkpoint, or, where rows and checkpoint do not become durable together, a position before it
+    /// such that every row up to there is on disk. `None` when nothing was ever applied.
+    fn resume(&self, view: &str, cell: &str) -> impl Future<Output = Result<Option<Resume>, ReadStoreError>> + Send {
+        let mark = self.mark(view, cell);
+        async { Ok(mark.await?.map(Resume::at)) }
+    }
+
+    /// Whether rows can be ahead of their checkpoints, so that a lane has to look out for it.
+    fn runs_ahead(&self) -> bool {
+        false
     }
 
     /// All checkpoints, ordered by view and cell.
@@ -141,8 +156,20 @@ impl ReadStorePort for ReadStore {
         delegate!(self.mark(view, cell))
     }
 
-    async fn safe_mark(&self, view: &str, cell: &str) -> Result<Option<u64>, ReadStoreError> {
-        delegate!(self.safe_mark(view, cell))
+    async fn advance(&self, ops: Vec<RowOp>, steps: Vec<Step>) -> Result<(), ReadStoreError> {
+        delegate!(self.advance(ops, steps))
+    }
+
+    async fn resume(&self, view: &str, cell: &str) -> Result<Option<Resume>, ReadStoreError> {
+        delegate!(self.resume(view, cell))
+    }
+
+    fn runs_ahead(&self) -> bool {
+        match self {
+            ReadStore::Memory(store) => store.runs_ahead(),
+            ReadStore::Fjall(store) => store.runs_ahead(),
+            ReadStore::Scylla(store) => store.runs_ahead(),
+        }
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, ReadStoreError> {

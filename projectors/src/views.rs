@@ -4,7 +4,7 @@ use crate::{
     generation::{self, Generation, Stage},
     lane::{Lane, Slot, ViewStatus, mark_cell},
     projection::Projection,
-    read_store::{ReadStore, ReadStoreError, ReadStorePort, TableId},
+    read_store::{ReadStore, ReadStoreError, ReadStorePort, Resume, TableId},
     skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
@@ -49,8 +49,8 @@ impl Views {
             let (name, version) = (projection.name(), projection.version());
             let mine = |generation: &&Generation| generation.view == name && generation.version == version;
             for (generation, stage) in known.iter().filter(|(known, stage)| mine(known) && **stage != Stage::Retired) {
-                let seq = store.safe_mark(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
-                let slot = slot(&store, projection, generation, seq.unwrap_or(0)).await?;
+                let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
+                let slot = slot(&store, projection, generation, resume.unwrap_or_default()).await?;
                 slots.insert(generation.clone(), (slot, *stage));
             }
             let serving = slots.iter().any(|(generation, (_, stage))| mine(&generation) && *stage == Stage::Serving);
@@ -58,7 +58,7 @@ impl Views {
                 let number = known.keys().filter(|g| g.view == name).map(|g| g.number + 1).max().unwrap_or(0);
                 let generation = Generation { view: name.to_owned(), version, number };
                 changes.push((generation.clone(), Stage::Serving));
-                let slot = slot(&store, projection, &generation, 0).await?;
+                let slot = slot(&store, projection, &generation, Resume::default()).await?;
                 slots.insert(generation, (slot, Stage::Serving));
             }
         }
@@ -181,7 +181,7 @@ impl Views {
             }
         }
         generation::save(&self.0.store, &[(generation.clone(), Stage::Building)]).await?;
-        let slot = slot(&self.0.store, projection, &generation, 0).await?;
+        let slot = slot(&self.0.store, projection, &generation, Resume::default()).await?;
         write(&self.0.slots).insert(generation.clone(), (slot.clone(), Stage::Building));
         tokio::spawn(Lane::new(bus, self.0.store.clone(), projection.family(), vec![slot]).run());
         Ok(generation)
@@ -270,9 +270,9 @@ async fn slot(
     store: &ReadStore,
     projection: &Arc<dyn Projection>,
     generation: &Generation,
-    position: u64,
+    resume: Resume,
 ) -> Result<Arc<Slot>, ReadStoreError> {
-    let slot = Slot::new(projection.clone(), generation.clone(), position);
+    let slot = Slot::resumed(projection.clone(), generation.clone(), resume);
     for order in skips::load(store, &generation.view).await? {
         slot.skip(order.seq);
     }

@@ -7,6 +7,7 @@ mod follow;
 mod key_directory;
 mod lanes;
 mod scylla;
+mod scylla_lanes;
 mod search;
 mod snapshots;
 mod timers;

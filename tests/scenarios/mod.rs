@@ -5,6 +5,7 @@ mod archives;
 mod authoring;
 mod bounces;
 mod campaigns;
+mod cluster;
 mod conditions;
 mod contacts;
 mod courses;

@@ -1,17 +1,17 @@
 //! A cluster of the Scylla protocol's reference server, on a loopback network of its own, gone with the test process.
 
+use projectors::{
+    backend::scylla::{Credentials, Options, ScyllaStore},
+    read_store::ReadStore,
+};
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-};
-use projectors::{
-    backend::scylla::{Credentials, Options, ScyllaStore},
-    read_store::ReadStore,
 };
 
 /// The script that runs it.
@@ -51,14 +51,6 @@ impl Cassandra {
         Self { dir, addresses, _running: Mutex::new(child) }
     }
 
-    pub(crate) fn addresses(&self) -> &[String] {
-        &self.addresses
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Options of a store nobody else uses, in the keyspace of this test run.
     pub(crate) fn options(&self) -> Options {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -68,6 +60,12 @@ impl Cassandra {
         options.credentials = Some(Credentials { user: "cassandra".into(), password: "cassandra".into() });
         options.request_timeout = std::time::Duration::from_secs(20);
         options
+    }
+
+    /// The address of a place nobody else uses, as the platform takes it.
+    pub(crate) fn url(&self) -> String {
+        let prefix = self.options().prefix;
+        format!("scylla://{}/millrace?replication=1&tls=off&prefix={prefix}", self.addresses.join(","))
     }
 
     /// An empty store.

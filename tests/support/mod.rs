@@ -25,6 +25,11 @@ pub(crate) fn skip_slow() -> bool {
     std::env::var_os("MILLRACE_SKIP_SLOW").is_some()
 }
 
+/// Whether tests that start Cassandra are passed over, which only happens when it is asked for.
+pub(crate) fn skip_cassandra() -> bool {
+    std::env::var_os("MILLRACE_SKIP_CASSANDRA").is_some_and(|value| !value.is_empty())
+}
+
 /// Asks again and again until it holds; panics with `what` after `seconds`.
 pub(crate) async fn eventually(what: &str, seconds: u64, mut holds: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);

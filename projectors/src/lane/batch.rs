@@ -3,7 +3,7 @@
 use super::slot::{Pause, Progress, Slot};
 use crate::{
     projection::{Overlay, Rows},
-    read_store::{ReadStore, ReadStoreError, ReadStorePort, RowKey, RowOp, TableId},
+    read_store::{MAX_PAGE, ReadStore, ReadStoreError, ReadStorePort, RowKey, RowOp, Seen, TableId, last_ts},
 };
 use bus_schema::{Address, AnyEvent, Recorded, Subject, bus::Followed};
 use std::collections::{BTreeMap, HashMap};
@@ -62,16 +62,28 @@ fn item(followed: Followed) -> Item {
 
 pub(super) struct Outcome {
     pub(super) ops: Vec<RowOp>,
+    /// What its events looked at, before it.
+    pub(super) seen: Vec<Seen>,
     pub(super) progress: Progress,
 }
 
+/// Why a batch was not applied to a view.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApplyError {
+    #[error(transparent)]
+    Store(#[from] ReadStoreError),
+    /// Another process carries the same view and was here already, or rows were written that nobody noted.
+    #[error("{table} holds a row of position {at}, ahead of this lane")]
+    Ahead { table: TableId, at: u64 },
+}
+
 /// Applies what concerns the view and lies behind its checkpoint, up to the first event it cannot take.
-pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Result<Outcome, ReadStoreError> {
+pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Result<Outcome, ApplyError> {
     let projection = slot.projection();
     let position = slot.position();
     let mut tables = Tables { slot, known: HashMap::new() };
     let mut overlay = Overlay::default();
-    prefetch(store, slot, items, &mut overlay, &mut tables).await?;
+    let seen = prefetch(store, slot, items, &mut overlay, &mut tables).await?;
     let mut progress = Progress { upto: position, pause: None, applied: 0, unknown: 0, tenants: BTreeMap::new() };
     for item in items.iter().filter(|item| item.seq() > position) {
         let concerned = match item {
@@ -115,7 +127,7 @@ pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Res
             None => RowOp::Delete { key, ts },
         });
     }
-    Ok(Outcome { ops, progress })
+    Ok(Outcome { ops, seen, progress })
 }
 
 /// Reads all rows the batch will look at in one go.
@@ -125,8 +137,9 @@ async fn prefetch(
     items: &[Item],
     overlay: &mut Overlay,
     tables: &mut Tables<'_>,
-) -> Result<(), ReadStoreError> {
+) -> Result<Vec<Seen>, ApplyError> {
     let (mut keys, mut names) = (Vec::new(), Vec::new());
+    let mut seen = Vec::new();
     for item in items.iter().filter(|item| item.seq() > slot.position()) {
         let Item::Event(event) = item else { continue };
         if !slot.projection().follows(&event.subject.address) {
@@ -139,18 +152,38 @@ async fn prefetch(
             }
             let table = tables.id(name.table)?;
             let (partition, sort) = (name.partition.clone(), name.sort.clone());
-            keys.push(RowKey { table, tenant: tenant.clone(), partition, sort });
-            overlay.remember(tenant.clone(), name.clone(), None);
-            names.push((tenant.clone(), name));
+            let key = RowKey { table, tenant: tenant.clone(), partition, sort };
+            match slot.rewound(&key) {
+                Some(body) => {
+                    overlay.remember(tenant.clone(), name, body.clone());
+                    seen.push(Seen { key, body });
+                }
+                None => {
+                    overlay.remember(tenant.clone(), name.clone(), None);
+                    keys.push(key);
+                    names.push((tenant.clone(), name));
+                }
+            }
         }
     }
-    if keys.is_empty() {
-        return Ok(());
+    let ahead = store.runs_ahead().then(|| last_ts(slot.may_be_ahead()));
+    let mut left = keys.into_iter().zip(names);
+    // A page of the store at a time.
+    loop {
+        let (keys, names): (Vec<_>, Vec<_>) = left.by_ref().take(MAX_PAGE).unzip();
+        if keys.is_empty() {
+            return Ok(seen);
+        }
+        let rows = store.get_many(&keys).await?;
+        for ((key, (tenant, name)), row) in keys.into_iter().zip(names).zip(rows) {
+            if let Some(row) = row.as_ref().filter(|row| ahead.is_some_and(|last| row.ts > last)) {
+                return Err(ApplyError::Ahead { table: key.table, at: row.ts >> 8 });
+            }
+            let body = row.map(|row| row.body);
+            overlay.remember(tenant, name, body.clone());
+            seen.push(Seen { key, body });
+        }
     }
-    for ((tenant, name), row) in names.into_iter().zip(store.get_many(&keys).await?) {
-        overlay.remember(tenant, name, row.map(|row| row.body));
-    }
-    Ok(())
 }
 
 /// The full names of a generation's tables, made once a batch.

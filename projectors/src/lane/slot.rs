@@ -1,6 +1,12 @@
 //! One generation of one view inside a lane: where it stands and how it is.
 
-use crate::{generation::Generation, projection::Projection};
+use super::{batch::Outcome, rewound::Rewound};
+use crate::{
+    generation::Generation,
+    projection::Projection,
+    read_store::{Resume, RowKey},
+};
+use bytes::Bytes;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -56,7 +62,10 @@ pub struct Slot {
     projection: Arc<dyn Projection>,
     generation: Generation,
     position: watch::Sender<u64>,
+    rewound: Mutex<Rewound>,
     paused: Mutex<Option<Pause>>,
+    /// Paused because what its rows were before cannot be known.
+    lost: AtomicBool,
     interrupted: Mutex<Option<String>>,
     retired: AtomicBool,
     /// Held from the making of a batch until it is written.
@@ -69,11 +78,18 @@ pub struct Slot {
 
 impl Slot {
     pub fn new(projection: Arc<dyn Projection>, generation: Generation, position: u64) -> Self {
+        Self::resumed(projection, generation, Resume::at(position))
+    }
+
+    /// One that goes on where a store says.
+    pub fn resumed(projection: Arc<dyn Projection>, generation: Generation, resume: Resume) -> Self {
         Self {
             projection,
             generation,
-            position: watch::Sender::new(position),
+            position: watch::Sender::new(resume.seq),
+            rewound: Mutex::new(Rewound::of(resume)),
             paused: Mutex::default(),
+            lost: AtomicBool::new(false),
             interrupted: Mutex::default(),
             retired: AtomicBool::new(false),
             writing: Arc::default(),
@@ -95,6 +111,31 @@ impl Slot {
     /// Everything up to here is in its rows.
     pub fn position(&self) -> u64 {
         *self.position.borrow()
+    }
+
+    /// Goes back (or on) to where a store says. A pause behind that comes again with its event.
+    pub(super) fn rewind(&self, resume: Resume) {
+        let seq = resume.seq;
+        *lock(&self.rewound) = Rewound::of(resume);
+        if !self.lost.load(Ordering::Relaxed) {
+            *lock(&self.paused) = None;
+        }
+        self.position.send_replace(seq);
+    }
+
+    /// A row as it was at the position, where the store may have a later one.
+    pub(super) fn rewound(&self, key: &RowKey) -> Option<Option<Bytes>> {
+        lock(&self.rewound).get(key).cloned()
+    }
+
+    /// Rows can hold changes of events up to here.
+    pub(super) fn may_be_ahead(&self) -> u64 {
+        lock(&self.rewound).until().max(self.position())
+    }
+
+    /// A batch was made: later ones read what it made of the rows. Should its writing fail, [`Self::rewind`] comes next.
+    pub(super) fn made(&self, outcome: &Outcome) {
+        lock(&self.rewound).advance(outcome);
     }
 
     /// To wait for a position.
@@ -127,6 +168,7 @@ impl Slot {
 
     /// Tries again from where it paused.
     pub fn resume(&self) {
+        self.lost.store(false, Ordering::Relaxed);
         *lock(&self.paused) = None;
     }
 
@@ -138,6 +180,13 @@ impl Slot {
 
     pub(super) fn skips(&self, seq: u64) -> bool {
         lock(&self.skips).contains(&seq)
+    }
+
+    /// Its rows are ahead of it, and nobody knows what they were.
+    pub(super) fn lose(&self, pause: Pause) {
+        self.lost.store(true, Ordering::Relaxed);
+        tracing::error!(view = %self.generation, seq = pause.seq, error = %pause.error, "a view is paused");
+        *lock(&self.paused) = Some(pause);
     }
 
     pub(super) fn interrupted(&self, why: &str) {

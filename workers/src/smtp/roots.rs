@@ -55,7 +55,8 @@ impl Roots {
         Ok(Self(Arc::new(config)))
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    /// As a client of TLS takes it.
+    pub fn config(&self) -> Arc<ClientConfig> {
         self.0.clone()
     }
 }

@@ -11,7 +11,7 @@ use super::{
     session::Fault,
 };
 use crate::read_store::{
-    Mark, ReadStoreError,
+    Mark, ReadStoreError, Resume,
     ledger::{Lane, list_marks},
 };
 use scylla::statement::prepared::PreparedStatement;
@@ -21,37 +21,82 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Notes are kept for this many windows after they are of use, for a process that was held up for so long.
+const KEPT_WINDOWS: u32 = 5;
+
 /// The statements on one generation's checkpoints.
 #[derive(Debug)]
 pub(super) struct Marks {
     put: PreparedStatement,
     get: PreparedStatement,
     all: PreparedStatement,
+    /// `(cell, until, since, part, body, timestamp)`.
+    pub(super) note: PreparedStatement,
+    /// `(cell, until)` to `(until, since, body)` of what lies behind.
+    pub(super) recall: PreparedStatement,
+    /// `(timestamp, cell, until)`.
+    forget: PreparedStatement,
 }
 
-/// What was a checkpoint of a lane, and when: the first one is the safe one.
+/// Where lanes stand and stood.
 #[derive(Debug, Default)]
-pub(super) struct Passed(HashMap<Lane, VecDeque<(Instant, u64)>>);
+pub(super) struct Passed(HashMap<Lane, Trail>);
+
+/// What was a checkpoint of a lane, and when.
+#[derive(Debug, Default)]
+struct Trail {
+    /// Known to be on the disks.
+    safe: u64,
+    /// Up to here rows were written by whoever carried the lane before; between two of its checkpoints it may not begin.
+    until: u64,
+    passed: VecDeque<(Instant, u64)>,
+    /// What can be forgotten of the notes, once it has been safe for long.
+    forget: Option<(Instant, u64)>,
+}
+
+/// What is written beside a checkpoint.
+#[derive(Debug, PartialEq, Eq)]
+struct Beside {
+    safe: u64,
+    /// Notes up to here are of no use any more.
+    forget: Option<u64>,
+}
 
 impl Passed {
-    /// Notes a checkpoint that is about to be written; answers the newest one of at least `window` ago, 0 without one.
-    fn note(&mut self, lane: Lane, seq: u64, now: Instant, window: Duration) -> u64 {
-        let passed = self.0.entry(lane).or_default();
-        while passed.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= window) {
-            passed.pop_front();
+    /// A lane begins where a store says.
+    fn begin(&mut self, lane: Lane, resume: &Resume) {
+        self.0.insert(lane, Trail { safe: resume.seq, until: resume.until, ..Trail::default() });
+    }
+
+    /// Notes a checkpoint that is about to be written. The newest one of at least `window` ago is safe.
+    fn note(&mut self, lane: Lane, seq: u64, now: Instant, window: Duration) -> Beside {
+        let trail = self.0.entry(lane).or_default();
+        let old = |at: &Instant| now.duration_since(*at) >= window;
+        while let Some((_, seq)) = trail.passed.front().filter(|(at, _)| old(at)).copied() {
+            trail.safe = seq;
+            trail.passed.pop_front();
         }
-        let safe = passed.front().filter(|(at, _)| now.duration_since(*at) >= window).map_or(0, |(_, seq)| *seq);
         // A few a second are enough to go back to.
-        let crowded = passed.back().is_some_and(|(at, _)| now.duration_since(*at) < window / 32);
-        if !crowded {
-            passed.push_back((now, seq));
+        let crowded = trail.passed.back().is_some_and(|(at, _)| now.duration_since(*at) < window / 32);
+        if !crowded && seq >= trail.until {
+            trail.passed.push_back((now, seq));
         }
-        safe
+        let (since, forget) = *trail.forget.get_or_insert((now, trail.safe));
+        let due = now.duration_since(since) >= window * KEPT_WINDOWS;
+        if due {
+            trail.forget = Some((now, trail.safe));
+        }
+        Beside { safe: trail.safe, forget: due.then_some(forget) }
     }
 
     fn forget(&mut self, generation: &str) {
         self.0.retain(|(view, _), _| view != generation);
     }
+}
+
+/// A position as the servers keep it.
+pub(super) fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 impl Shared {
@@ -62,11 +107,11 @@ impl Shared {
             *seq = mark.seq.max(*seq);
         }
         let writes = greatest.into_iter().map(async |(lane, seq)| {
-            let safe = self.passed().note(lane.clone(), seq, Instant::now(), self.options.safety_window);
-            let written = match self.write_mark(&lane, seq, safe).await {
+            let beside = self.passed().note(lane.clone(), seq, Instant::now(), self.options.safety_window);
+            let written = match self.write_mark(&lane, seq, &beside).await {
                 Err(Fault::Gone) => {
                     self.forget_marks(&lane.0);
-                    self.write_mark(&lane, seq, safe).await
+                    self.write_mark(&lane, seq, &beside).await
                 }
                 written => written,
             };
@@ -75,15 +120,16 @@ impl Shared {
         futures::future::try_join_all(writes).await.map(drop)
     }
 
-    async fn write_mark(&self, (view, cell): &Lane, seq: u64, safe: u64) -> Result<(), Fault> {
+    async fn write_mark(&self, (view, cell): &Lane, seq: u64, beside: &Beside) -> Result<(), Fault> {
         let marks = self.marks_or_create(view).await?;
-        let number = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         // Zero is kept as what it is: a lane begins there.
-        let values = (cell, number(seq), number(safe), number(seq));
-        self.session
-            .execute_unpaged(&marks.put, values)
-            .await
-            .map_err(|error| self.fault("write a checkpoint", error))?;
+        let values = (cell, number(seq), number(beside.safe), number(seq));
+        let failed = |error| self.fault("write a checkpoint", error);
+        self.session.execute_unpaged(&marks.put, values).await.map_err(failed)?;
+        if let Some(forget) = beside.forget {
+            let values = (number(forget), cell, number(forget));
+            self.session.execute_unpaged(&marks.forget, values).await.map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -99,9 +145,24 @@ impl Shared {
         };
         let failed = |fault: Fault| fault.into_error(&self.place);
         let rows = found.into_rows_result().map_err(|error| failed(self.fault("read a checkpoint", error)))?;
-        let row =
-            rows.maybe_first_row::<(i64, i64)>().map_err(|error| failed(self.fault("read a checkpoint", error)))?;
-        Ok(row.map(|(seq, safe)| (u64::try_from(seq).unwrap_or(0), u64::try_from(safe).unwrap_or(0))))
+        let row = rows
+            .maybe_first_row::<(Option<i64>, Option<i64>)>()
+            .map_err(|error| failed(self.fault("read a checkpoint", error)))?;
+        let position = |number: i64| u64::try_from(number).unwrap_or(0);
+        Ok(row.and_then(|(seq, safe)| Some((position(seq?), position(safe.unwrap_or(0))))))
+    }
+
+    /// Where a lane begins, see [`super::notes`]. From then on its safe positions are counted from there.
+    pub(super) async fn resume(&self, view: &str, cell: &str) -> Result<Option<Resume>, ReadStoreError> {
+        let Some(marks) = self.marks_of(view).await? else { return Ok(None) };
+        let (seq, safe) = self.mark(view, cell).await?.unwrap_or((0, 0));
+        let resume = match self.recall(&marks, cell, safe).await {
+            Ok(resume) => Resume { until: resume.until.max(seq), ..resume },
+            Err(Fault::Gone) => return Ok(None),
+            Err(Fault::Failed(error)) => return Err(error),
+        };
+        self.passed().begin((view.to_owned(), cell.to_owned()), &resume);
+        Ok(Some(resume))
     }
 
     pub(super) async fn marks(&self) -> Result<Vec<Mark>, ReadStoreError> {
@@ -114,14 +175,15 @@ impl Shared {
                 let found = self.session.execute_unpaged(&marks.all, ()).await.map_err(failed)?;
                 let rows = found.into_rows_result().map_err(|error| self.fault("read checkpoints", error))?;
                 let rows = rows
-                    .rows::<(String, i64)>()
+                    .rows::<(String, Option<i64>)>()
                     .map_err(|error| self.fault("read checkpoints", error))?
                     .collect::<Result<Vec<_>, _>>();
                 rows.map_err(|error| self.fault("read checkpoints", error))
             };
             match read.await {
                 Ok(rows) => out.extend(
-                    rows.into_iter().map(|(cell, seq)| ((view.to_owned(), cell), u64::try_from(seq).unwrap_or(0))),
+                    rows.into_iter()
+                        .filter_map(|(cell, seq)| Some(((view.to_owned(), cell), u64::try_from(seq?).unwrap_or(0)))),
                 ),
                 Err(Fault::Gone) => {}
                 Err(Fault::Failed(error)) => return Err(error),
@@ -144,7 +206,7 @@ impl Shared {
         }
     }
 
-    async fn marks_or_create(&self, view: &str) -> Result<Arc<Marks>, Fault> {
+    pub(super) async fn marks_or_create(&self, view: &str) -> Result<Arc<Marks>, Fault> {
         if let Some(marks) = self.known_marks(view) {
             return Ok(marks);
         }
@@ -159,12 +221,20 @@ impl Shared {
 
     async fn prepare_marks(&self, view: &str) -> Result<Arc<Marks>, Fault> {
         let name = self.names.marks(view);
+        let of_step = "(cell, until, since, part, body)";
+        let recall = "SELECT until, since, body FROM";
         let marks = Arc::new(Marks {
             put: self
                 .prepare(format!("INSERT INTO {name} (cell, seq, safe) VALUES (?, ?, ?) USING TIMESTAMP ?"))
                 .await?,
-            get: self.prepare_read(format!("SELECT seq, safe FROM {name} WHERE cell = ?")).await?,
-            all: self.prepare_read(format!("SELECT cell, seq FROM {name}")).await?,
+            // Only the checkpoint of the partition is read, none of its notes.
+            get: self.prepare_read(format!("SELECT DISTINCT seq, safe FROM {name} WHERE cell = ?")).await?,
+            all: self.prepare_read(format!("SELECT DISTINCT cell, seq FROM {name}")).await?,
+            note: self
+                .prepare(format!("INSERT INTO {name} {of_step} VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"))
+                .await?,
+            recall: self.prepare_read(format!("{recall} {name} WHERE cell = ? AND until > ?")).await?,
+            forget: self.prepare(format!("DELETE FROM {name} USING TIMESTAMP ? WHERE cell = ? AND until <= ?")).await?,
         });
         self.remember_marks(view, &marks);
         Ok(marks)
@@ -183,12 +253,24 @@ mod tests {
     fn the_safe_position_is_one_of_a_window_ago() {
         let (mut passed, start, window) = (Passed::default(), Instant::now(), Duration::from_secs(10));
         let lane = || ("v".to_owned(), "eu1".to_owned());
-        let mut note = |seconds: u64, seq| passed.note(lane(), seq, start + Duration::from_secs(seconds), window);
-        assert_eq!(note(0, 5), 0, "nothing is older than the window");
-        assert_eq!(note(4, 7), 0);
-        assert_eq!(note(10, 9), 5);
-        assert_eq!(note(13, 11), 5);
-        assert_eq!(note(14, 12), 7);
-        assert_eq!(note(100, 20), 12);
+        let note = |passed: &mut Passed, seconds: u64, seq| {
+            passed.note(lane(), seq, start + Duration::from_secs(seconds), window)
+        };
+        let mut safe = |seconds, seq| note(&mut passed, seconds, seq).safe;
+        assert_eq!(safe(0, 5), 0, "nothing is older than the window");
+        assert_eq!(safe(4, 7), 0);
+        assert_eq!(safe(10, 9), 5);
+        assert_eq!(safe(13, 11), 5);
+        assert_eq!(safe(14, 12), 7);
+        assert_eq!(safe(49, 13), 12);
+        assert_eq!(note(&mut passed, 51, 14), Beside { safe: 12, forget: Some(0) });
+        assert_eq!(note(&mut passed, 100, 20), Beside { safe: 14, forget: None });
+        assert_eq!(note(&mut passed, 101, 21), Beside { safe: 14, forget: Some(12) });
+        // A lane that begins anew does not fall back to the start of the log, and begins nowhere between the
+        // checkpoints of the one before it.
+        passed.begin(lane(), &Resume { seq: 14, until: 22, seen: Vec::new() });
+        for (seconds, seq, safe) in [(102, 17, 14), (115, 22, 14), (126, 25, 22)] {
+            assert_eq!(note(&mut passed, seconds, seq).safe, safe, "at {seconds} s");
+        }
     }
 }

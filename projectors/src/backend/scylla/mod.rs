@@ -13,7 +13,10 @@
 //!
 //! What is not one step here, see [`write`]; what a start repeats, see [`marks`].
 
+mod digest;
+mod log;
 mod marks;
+mod notes;
 mod options;
 mod read;
 mod schema;
@@ -21,11 +24,12 @@ mod session;
 mod table;
 mod write;
 
-pub use options::{Credentials, Options};
+pub use log::LogIdentity;
+pub use options::{Credentials, Options, Probe};
 
 use crate::read_store::{
-    MAX_PAGE, Mark, Page, ReadStoreError, ReadStorePort, RowKey, Scan, StoredRow, TableId, WriteBatch,
-    types::check_limit,
+    MAX_PAGE, Mark, Page, ReadStoreError, ReadStorePort, Resume, RowKey, RowOp, Scan, Step, StoredRow, TableId,
+    WriteBatch, types::check_limit,
 };
 use futures::TryStreamExt;
 use marks::{Marks, Passed};
@@ -110,6 +114,17 @@ impl Shared {
         if let Some(table) = self.table(id).await? {
             return Ok(table);
         }
+        self.create_rows(id).await
+    }
+
+    /// For a table that is listed and is not there: another process drops it, or died while it did.
+    async fn create_again(&self, id: &TableId) -> Result<(), Fault> {
+        let _one_at_a_time = self.creating.lock().await;
+        self.forget(id);
+        self.create_rows(id).await.map(drop)
+    }
+
+    async fn create_rows(&self, id: &TableId) -> Result<Arc<Table>, Fault> {
         let name = self.names.rows(id);
         self.create(id.as_str(), &name, schema::create_rows(&name, id)).await?;
         Ok(self.remember(id, name))
@@ -117,11 +132,9 @@ impl Shared {
 
     /// The list of tables knows of a table before it is there, so none is ever left behind unknown.
     async fn create(&self, row: &str, name: &str, cql: String) -> Result<(), Fault> {
-        let failed = |error| self.fault("make a table", error);
-        let insert = format!("INSERT INTO {} (bucket, name, value) VALUES (0, ?, ?)", self.names.registry());
-        self.session.query_unpaged(insert, (row, name)).await.map_err(failed)?;
+        self.register(row, name).await?;
         // The driver waits until all nodes agree on the schema.
-        self.session.query_unpaged(cql, ()).await.map_err(failed)?;
+        self.session.query_unpaged(cql, ()).await.map_err(|error| self.fault("make a table", error))?;
         Ok(())
     }
 
@@ -244,8 +257,20 @@ impl ReadStorePort for ScyllaStore {
         Ok(self.shared.mark(view, cell).await?.map(|(seq, _)| seq))
     }
 
-    async fn safe_mark(&self, view: &str, cell: &str) -> Result<Option<u64>, ReadStoreError> {
-        Ok(self.shared.mark(view, cell).await?.map(|(_, safe)| safe))
+    async fn advance(&self, ops: Vec<RowOp>, steps: Vec<Step>) -> Result<(), ReadStoreError> {
+        let marks = steps.iter().map(|step| step.mark.clone()).collect();
+        let batch = WriteBatch { ops, marks };
+        batch.check()?;
+        self.shared.note(&steps).await?;
+        self.shared.write(batch).await
+    }
+
+    async fn resume(&self, view: &str, cell: &str) -> Result<Option<Resume>, ReadStoreError> {
+        self.shared.resume(view, cell).await
+    }
+
+    fn runs_ahead(&self) -> bool {
+        true
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, ReadStoreError> {
@@ -254,6 +279,10 @@ impl ReadStorePort for ScyllaStore {
 
     async fn drop_tables(&self, generation: &str) -> Result<(), ReadStoreError> {
         self.shared.drop_tables(generation).await
+    }
+
+    async fn digest(&self, table: &TableId) -> Result<[u8; 32], ReadStoreError> {
+        self.shared.digest(table).await
     }
 
     async fn tables(&self) -> Result<Vec<TableId>, ReadStoreError> {

@@ -29,6 +29,26 @@ pub struct Options {
     /// How far a lane goes back when it begins: at least the time after which an acknowledged write is on the disks of its
     /// replicas (`commitlog_sync_period` of the servers, 10 s by default).
     pub safety_window: Duration,
+    pub probe: Probe,
+    /// The format that is written and read; only tests give another one.
+    #[doc(hidden)]
+    pub format: &'static str,
+}
+
+/// Called each time the rows of a batch are stored and its checkpoints are not. For tests that end something there.
+#[derive(Clone, Default)]
+pub struct Probe(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Probe {
+    pub fn new(called: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(called)))
+    }
+
+    pub(super) fn call(&self) {
+        if let Some(called) = &self.0 {
+            called();
+        }
+    }
 }
 
 impl Options {
@@ -43,6 +63,8 @@ impl Options {
             tls: None,
             request_timeout: Duration::from_secs(5),
             safety_window: Duration::from_secs(12),
+            probe: Probe::default(),
+            format: super::schema::FORMAT,
         }
     }
 

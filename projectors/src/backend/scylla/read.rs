@@ -2,12 +2,12 @@
 
 use super::{Shared, session::Fault, table::Table};
 use crate::read_store::{
-    Page, ReadStoreError, RowKey, Scan, StoredRow,
+    Page, ReadStoreError, RowKey, Scan, StoredRow, TableId,
     encoding::{ScanRange, fill_page},
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::{ops::Bound, sync::Arc};
+use std::{collections::HashMap, ops::Bound, sync::Arc};
 
 /// Rows the server sends at once; the driver asks for the next ones while a walk goes on.
 pub(super) const PAGE: i32 = 500;
@@ -16,22 +16,33 @@ const READS: usize = 64;
 
 impl Shared {
     pub(super) async fn get(&self, key: &RowKey) -> Result<Option<StoredRow>, ReadStoreError> {
-        let Some(table) = self.table(&key.table).await? else { return Ok(None) };
-        let read = self.get_from(&table, key).await;
-        self.or_gone(&key.table, read)
+        self.get_in(self.table(&key.table).await?, key).await
     }
 
     /// Each row is in a partition of its own more often than not, so they are asked for one by one, at once.
     pub(super) async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<StoredRow>>, ReadStoreError> {
-        let reads: Vec<_> = keys.iter().map(|key| self.get(key)).collect();
+        let mut tables: HashMap<&TableId, Option<Arc<Table>>> = HashMap::new();
+        for RowKey { table, .. } in keys {
+            if !tables.contains_key(table) {
+                tables.insert(table, self.table(table).await?);
+            }
+        }
+        let reads: Vec<_> =
+            keys.iter().map(|key| self.get_in(tables.get(&key.table).cloned().flatten(), key)).collect();
         stream::iter(reads).buffered(READS).try_collect().await
+    }
+
+    async fn get_in(&self, table: Option<Arc<Table>>, key: &RowKey) -> Result<Option<StoredRow>, ReadStoreError> {
+        let Some(table) = table else { return Ok(None) };
+        let read = self.get_from(&table, key).await;
+        self.or_gone(&key.table, read)
     }
 
     pub(super) async fn scan(&self, scan: &Scan) -> Result<Page, ReadStoreError> {
         let (Some(table), Some((from, before))) = (self.table(&scan.table).await?, bounds(scan)) else {
             return Ok(Page::default());
         };
-        let walk = self.walk(&table, scan, from, before).await;
+        let walk = self.walk(&table, scan, &from, before.as_deref()).await;
         self.or_gone(&scan.table, walk)
     }
 
@@ -45,31 +56,37 @@ impl Shared {
         Ok(row.and_then(|(body, ts)| stored(key.sort.clone(), body, ts)))
     }
 
-    async fn walk(
-        &self,
-        table: &Arc<Table>,
-        scan: &Scan,
-        from: Vec<u8>,
-        before: Option<Vec<u8>>,
-    ) -> Result<Page, Fault> {
-        let failed = |error| self.fault("scan rows", error);
-        let statement = table.scan(self, before.is_some(), scan.descending).await?.clone();
+    async fn walk(&self, table: &Table, scan: &Scan, from: &[u8], before: Option<&[u8]>) -> Result<Page, Fault> {
         let limit = i32::try_from(scan.limit + 1).unwrap_or(i32::MAX);
-        let (tenant, partition) = (&*scan.tenant, &scan.partition);
-        let found = match &before {
-            Some(before) => self.session.execute_iter(statement, (tenant, partition, &from, before, limit)).await,
-            None => self.session.execute_iter(statement, (tenant, partition, &from, limit)).await,
+        let place = (&*scan.tenant, &*scan.partition);
+        let mut rows = self.rows(table, place, from, before, scan.descending, limit).await?.into_iter();
+        Ok(fill_page(scan.limit, || Ok(rows.next()))?)
+    }
+
+    /// The rows of a partition from a sort key on, up to another one.
+    pub(super) async fn rows(
+        &self,
+        table: &Table,
+        (tenant, partition): (&str, &str),
+        from: &[u8],
+        before: Option<&[u8]>,
+        descending: bool,
+        limit: i32,
+    ) -> Result<Vec<StoredRow>, Fault> {
+        let statement = table.scan(self, before.is_some(), descending).await?.clone();
+        let found = match before {
+            Some(before) => self.session.execute_iter(statement, (tenant, partition, from, before, limit)).await,
+            None => self.session.execute_iter(statement, (tenant, partition, from, limit)).await,
         };
         let found = found.map_err(|error| self.fault("scan rows", error))?;
         let mut rows = found
             .rows_stream::<(Vec<u8>, Option<Bytes>, Option<i64>)>()
             .map_err(|error| self.fault("scan rows", error))?;
         let mut out = Vec::new();
-        while let Some((sort, body, ts)) = rows.try_next().await.map_err(failed)? {
+        while let Some((sort, body, ts)) = rows.try_next().await.map_err(|error| self.fault("scan rows", error))? {
             out.extend(stored(sort, body, ts));
         }
-        let mut out = out.into_iter();
-        Ok(fill_page(scan.limit, || Ok(out.next()))?)
+        Ok(out)
     }
 }
 

@@ -3,16 +3,16 @@
 //! | table                            | holds                                                                         |
 //! |----------------------------------|-------------------------------------------------------------------------------|
 //! | `read_store`                     | the format, and each table's name with its CQL name                           |
-//! | `<generation>__marks`            | checkpoints of the generation, by cell                                        |
+//! | `<generation>__marks`            | checkpoints of the generation by cell, and [`notes`](super::notes)            |
 //! | `<generation>__<table>`          | rows: `PRIMARY KEY ((tenant, partition), sort)`                               |
 //!
 //! A name that is longer than servers take ends in a part of its hash. Settings, by how a table is used:
 //!
-//! - **Records** and **marks** (one row a partition, overwritten again and again, read one by one): leveled compaction, so that a
-//!   read meets one or two files; 4 KiB chunks, since a read wants one row.
+//! - **Records** (one row a partition, overwritten again and again, read one by one): leveled compaction, so that a read meets one
+//!   or two files; 4 KiB chunks, since a read wants one row. **Marks**, which are few and overwritten, too.
 //! - **Lists** (many rows a partition, written once, read in order): size-tiered compaction, which rewrites least; 16 KiB chunks,
 //!   since a read wants neighbours.
-//! - **gc_grace** is ten days everywhere: a tombstone keeps older writes out for as long as a node may have been away
+//! - **gc_grace** is ten days (of notes an hour): a tombstone keeps older writes out for as long as a node may have been away
 //!   before it is repaired. Late repetitions of a lane come within seconds.
 //! - LZ4, the default, everywhere. No time-to-live, no counters, no lightweight transactions, no secondary indexes.
 
@@ -30,6 +30,8 @@ pub(super) const MARKS_ROW: &str = "#marks.";
 const HASH_DIGITS: usize = 12;
 /// Ten days, in seconds.
 const GC_GRACE: u32 = 864_000;
+/// Notes that come back do no harm, and as many are removed as are written: an hour, in seconds.
+const MARKS_GRACE: u32 = 3_600;
 
 /// Makes the names of one store.
 #[derive(Clone, Debug)]
@@ -80,9 +82,10 @@ pub(super) fn create_registry(name: &str) -> String {
 
 pub(super) fn create_marks(name: &str) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {name} (cell text PRIMARY KEY, seq bigint, safe bigint) \
-         WITH comment = 'Millrace: checkpoints' AND gc_grace_seconds = {GC_GRACE} \
-         AND compaction = {{'class': 'LeveledCompactionStrategy'}}"
+        "CREATE TABLE IF NOT EXISTS {name} (cell text, until bigint, since bigint, part int, body blob, seq bigint static, \
+         safe bigint static, PRIMARY KEY ((cell), until, since, part)) \
+         WITH comment = 'Millrace: checkpoints, and what the batches behind them looked at' \
+         AND gc_grace_seconds = {MARKS_GRACE} AND compaction = {{'class': 'LeveledCompactionStrategy'}}"
     )
 }
 

@@ -11,7 +11,7 @@
 use super::{
     Shared,
     options::Options,
-    schema::{self, FORMAT, FORMAT_ROW},
+    schema::{self, FORMAT_ROW},
 };
 use crate::read_store::ReadStoreError;
 use scylla::{
@@ -120,6 +120,15 @@ pub(super) async fn open(options: &Options) -> Result<Opened, ReadStoreError> {
 async fn keyspace(opened: &Opened, options: &Options) -> Result<(), ReadStoreError> {
     let misfit = |what: String| ReadStoreError::Misconfigured { place: options.place(), what };
     let failed = |error| unavailable("look for the keyspace", &options.place(), error);
+    let state = opened.session.get_cluster_state();
+    let mut datacenters: Vec<&str> =
+        state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    datacenters.sort_unstable();
+    datacenters.dedup();
+    if let Some(named) = options.datacenter.as_deref().filter(|named| !datacenters.contains(named)) {
+        let known = datacenters.join(", ");
+        return Err(misfit(format!("no node is in the datacenter {named:?}; name one of the cluster's: {known}")));
+    }
     let wanted = usize::from(options.replication);
     let found = opened
         .session
@@ -129,20 +138,8 @@ async fn keyspace(opened: &Opened, options: &Options) -> Result<(), ReadStoreErr
     let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
     let found = found.maybe_first_row::<(HashMap<String, String>,)>().map_err(|error| failed(error.into()))?;
     if let Some((replication,)) = found {
-        let factor = |(key, value): (&String, &String)| {
-            let mine = key != "class" && options.datacenter.as_ref().is_none_or(|datacenter| datacenter == key);
-            mine.then(|| value.parse::<usize>().ok()).flatten()
-        };
-        let has: Vec<usize> = replication.iter().filter_map(factor).collect();
-        if !has.contains(&wanted) {
-            return Err(misfit(format!(
-                "the keyspace keeps {has:?} copies of each row, {wanted} were asked for; correct the replication factor, or \
-                 ALTER KEYSPACE and repair it"
-            )));
-        }
-        return Ok(());
+        return copies(&replication, options).map_err(misfit);
     }
-    let state = opened.session.get_cluster_state();
     let datacenter = match &options.datacenter {
         Some(datacenter) => datacenter.clone(),
         None => state.get_nodes_info().iter().find_map(|node| node.datacenter.clone()).unwrap_or_default(),
@@ -160,26 +157,64 @@ async fn keyspace(opened: &Opened, options: &Options) -> Result<(), ReadStoreErr
         options.keyspace,
         datacenter.replace('\'', "''")
     );
-    opened
-        .session
-        .query_unpaged(cql, ())
-        .await
-        .map_err(|error| unavailable("make the keyspace", &options.place(), error))?;
+    opened.session.query_unpaged(cql, ()).await.map_err(|error| denied("make the keyspace", options, error.into()))?;
     Ok(())
+}
+
+/// Whether a keyspace keeps as many copies of each row as was said, in the datacenter that was said; its `replication` is the class
+/// and, by datacenter, a number.
+fn copies(replication: &HashMap<String, String>, options: &Options) -> Result<(), String> {
+    let mut has: Vec<(&str, usize)> =
+        replication.iter().filter_map(|(key, value)| Some((key.as_str(), value.parse().ok()?))).collect();
+    has.sort_unstable();
+    // The simple strategy knows no datacenters.
+    let is_mine = |name: &str| {
+        name == "replication_factor" || options.datacenter.as_deref().is_none_or(|datacenter| datacenter == name)
+    };
+    let mine: Vec<usize> = has.iter().filter(|(name, _)| is_mine(name)).map(|(_, copies)| *copies).collect();
+    let list = |of: Vec<String>| of.join(", ");
+    if mine.is_empty() {
+        let names = list(has.iter().map(|(name, _)| (*name).to_owned()).collect());
+        let datacenter = options.datacenter.as_deref().unwrap_or_default();
+        return Err(format!(
+            "the keyspace has no copies in the datacenter {datacenter:?}; name one of its own: {names}"
+        ));
+    }
+    if !mine.contains(&usize::from(options.replication)) {
+        let kept = list(mine.iter().map(usize::to_string).collect());
+        return Err(format!(
+            "the keyspace keeps {kept} copies of each row, {} were asked for; correct the replication factor, or ALTER KEYSPACE \
+             and repair it",
+            options.replication
+        ));
+    }
+    Ok(())
+}
+
+/// Asked for something that the user may not do, or nobody answered.
+fn denied(doing: &'static str, options: &Options, error: Box<dyn Error + Send + Sync>) -> ReadStoreError {
+    let text = chain(&*error);
+    if text.contains("permission") {
+        let what =
+            format!("its user may not {doing} ({text}); let an administrator GRANT it, or make the keyspace for it");
+        return ReadStoreError::Misconfigured { place: options.place(), what };
+    }
+    unavailable(doing, &options.place(), error)
 }
 
 /// Makes the registry, or refuses one of another format.
 async fn registry(session: &Session, options: &Options) -> Result<(), ReadStoreError> {
     let failed = |error: Box<dyn Error + Send + Sync>| unavailable("open the list of tables", &options.place(), error);
     let name = schema::Names::of(options).registry();
-    session.query_unpaged(schema::create_registry(&name), ()).await.map_err(|error| failed(error.into()))?;
+    let made = session.query_unpaged(schema::create_registry(&name), ()).await;
+    made.map_err(|error| denied("make the list of tables", options, error.into()))?;
     let cql = format!("SELECT value FROM {name} WHERE bucket = 0 AND name = ?");
     let found = session.query_unpaged(cql, (FORMAT_ROW,)).await.map_err(|error| failed(error.into()))?;
     let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
     let found = found.maybe_first_row::<(String,)>().map_err(|error| failed(error.into()))?;
     if is_new(found.map(|(format,)| format), options)? {
         let cql = format!("INSERT INTO {name} (bucket, name, value) VALUES (0, ?, ?)");
-        session.query_unpaged(cql, (FORMAT_ROW, FORMAT)).await.map_err(|error| failed(error.into()))?;
+        session.query_unpaged(cql, (FORMAT_ROW, options.format)).await.map_err(|error| failed(error.into()))?;
     }
     Ok(())
 }
@@ -187,7 +222,7 @@ async fn registry(session: &Session, options: &Options) -> Result<(), ReadStoreE
 /// Whether a store was never used; tables of another format are not touched.
 fn is_new(format: Option<String>, options: &Options) -> Result<bool, ReadStoreError> {
     match format {
-        Some(found) if found != FORMAT => Err(ReadStoreError::UnknownFormat { place: options.place(), found }),
+        Some(found) if found != options.format => Err(ReadStoreError::UnknownFormat { place: options.place(), found }),
         known => Ok(known.is_none()),
     }
 }
@@ -248,8 +283,24 @@ mod tests {
     fn tables_of_another_format_are_not_touched() {
         let options = Options::new(vec!["127.0.0.1".into()], "millrace", 1);
         assert!(is_new(None, &options).unwrap());
-        assert!(!is_new(Some(FORMAT.into()), &options).unwrap());
+        assert!(!is_new(Some(schema::FORMAT.into()), &options).unwrap());
         let error = is_new(Some("99".into()), &options).unwrap_err();
         assert!(matches!(&error, ReadStoreError::UnknownFormat { found, .. } if found == "99"), "{error}");
+    }
+
+    #[test]
+    fn copies_are_counted_in_the_datacenter_that_is_asked() {
+        let keyspace: HashMap<String, String> =
+            [("class", "…NetworkTopologyStrategy"), ("eu", "3"), ("us", "2")].map(|(k, v)| (k.into(), v.into())).into();
+        let asked = |replication, datacenter: Option<&str>| {
+            let mut options = Options::new(vec!["127.0.0.1".into()], "millrace", replication);
+            options.datacenter = datacenter.map(str::to_owned);
+            copies(&keyspace, &options)
+        };
+        assert_eq!(asked(3, None), Ok(()));
+        assert_eq!(asked(2, Some("us")), Ok(()));
+        assert!(asked(3, Some("us")).unwrap_err().contains("keeps 2 copies of each row, 3 were asked for"));
+        assert!(asked(1, None).unwrap_err().contains("keeps 3, 2 copies"));
+        assert!(asked(3, Some("asia")).unwrap_err().contains("name one of its own: eu, us"));
     }
 }

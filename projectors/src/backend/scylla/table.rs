@@ -12,6 +12,7 @@ pub(super) struct Table {
     put: OnceCell<PreparedStatement>,
     delete: OnceCell<PreparedStatement>,
     get: OnceCell<PreparedStatement>,
+    partitions: OnceCell<PreparedStatement>,
     /// By whether the walk has an end and whether it goes down.
     scans: [OnceCell<PreparedStatement>; 4],
 }
@@ -26,6 +27,7 @@ impl Table {
             put: OnceCell::new(),
             delete: OnceCell::new(),
             get: OnceCell::new(),
+            partitions: OnceCell::new(),
             scans: std::array::from_fn(|_| OnceCell::new()),
         }
     }
@@ -48,6 +50,12 @@ impl Table {
     pub(super) async fn get(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
         let cql = || format!("SELECT body, writetime(body) FROM {} WHERE {ROW}", self.name);
         self.get.get_or_try_init(|| shared.prepare_read(cql())).await
+    }
+
+    /// `()` to `(tenant, partition)`, each once.
+    pub(super) async fn partitions(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || format!("SELECT DISTINCT tenant, partition FROM {}", self.name);
+        self.partitions.get_or_try_init(|| shared.prepare_read(cql())).await
     }
 
     /// `(tenant, partition, from, limit)`, or with an end `(tenant, partition, from, before, limit)`, to

@@ -62,6 +62,7 @@ impl Shared {
             requests.extend(pieces(changes).into_iter().map(|piece| self.write_piece(place.clone(), piece)));
         }
         stream::iter(requests).buffer_unordered(REQUESTS).try_collect::<()>().await?;
+        self.options.probe.call();
         self.write_marks(batch.marks).await
     }
 
@@ -69,8 +70,11 @@ impl Shared {
     async fn write_piece(&self, place: Arc<Place>, piece: Piece) -> Result<(), ReadStoreError> {
         match self.send(&place, &piece).await {
             Err(Fault::Gone) => {
-                self.forget(&place.0);
-                self.send(&place, &piece).await.map_err(|fault| fault.into_error(&self.place))
+                let again = async {
+                    self.create_again(&place.0).await?;
+                    self.send(&place, &piece).await
+                };
+                again.await.map_err(|fault| fault.into_error(&self.place))
             }
             sent => sent.map_err(|fault| fault.into_error(&self.place)),
         }
