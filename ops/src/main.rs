@@ -50,7 +50,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     /// Start the whole platform in this process, with its own nats-server
-    Up(up::UpArgs),
+    Up(Box<up::UpArgs>),
     /// Send the campaigns of a running platform from one more process
     Sender(sender::SenderArgs),
     /// Say what is wrong on this machine or in a data directory, and how to fix it
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         let outcome = match cli.command {
-            Command::Up(args) => up::run(args).await.map_err(cli::client::CliError::from),
+            Command::Up(args) => up::run(*args).await.map_err(cli::client::CliError::from),
             Command::Sender(args) => sender::run(args).await.map_err(cli::client::CliError::from),
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,

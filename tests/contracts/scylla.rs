@@ -23,7 +23,7 @@ fn mark(seq: u64) -> Mark {
 }
 
 async fn refusal(options: Options) -> ReadStoreError {
-    ScyllaStore::open(options).await.err().expect("it is refused")
+    ScyllaStore::open(options).await.expect_err("it is refused")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ impl Cassandra {
     /// The node all tests share; each takes a prefix of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cassandra> = OnceLock::new();
-        SHARED.get_or_init(|| Self::serve(&["--nodes", "1"]))
+        SHARED.get_or_init(|| Self::serve(&["--nodes", "1", "--hasty"]))
     }
 
     /// A cluster for a test that kills nodes or needs something special.

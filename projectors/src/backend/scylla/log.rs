@@ -61,8 +61,8 @@ impl Shared {
     }
 
     pub(super) async fn register(&self, row: &str, value: &str) -> Result<(), ReadStoreError> {
-        let insert = format!("INSERT INTO {} (bucket, name, value) VALUES (0, ?, ?)", self.names.registry());
-        let sent = self.session.query_unpaged(insert, (row, value)).await;
+        let insert = format!("INSERT INTO {} (owner, name, value) VALUES (?, ?, ?)", self.names.registry());
+        let sent = self.session.query_unpaged(insert, (self.names.owner(), row, value)).await;
         sent.map(drop).map_err(|error| match self.fault("note a table", error) {
             Fault::Failed(error) => error,
             gone => gone.into_error(&self.place),

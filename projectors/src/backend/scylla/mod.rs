@@ -178,7 +178,7 @@ impl Shared {
     /// The list of tables: names and their CQL names, ordered.
     async fn registered(&self) -> Result<Vec<(String, String)>, ReadStoreError> {
         let failed = |fault: Fault| fault.into_error(&self.place);
-        let cql = format!("SELECT name, value FROM {} WHERE bucket = 0", self.names.registry());
+        let cql = format!("SELECT name, value FROM {} WHERE {}", self.names.registry(), self.names.registered());
         let found =
             self.session.query_iter(cql, ()).await.map_err(|error| failed(self.fault("list the tables", error)))?;
         let rows =
@@ -188,7 +188,7 @@ impl Shared {
 
     async fn registered_as(&self, row: &str) -> Result<Option<String>, ReadStoreError> {
         let failed = |fault: Fault| fault.into_error(&self.place);
-        let cql = format!("SELECT value FROM {} WHERE bucket = 0 AND name = ?", self.names.registry());
+        let cql = format!("SELECT value FROM {} WHERE {} AND name = ?", self.names.registry(), self.names.registered());
         let found = self
             .session
             .query_unpaged(cql, (row,))
@@ -205,7 +205,7 @@ impl Shared {
         // Checkpoints first (`#` is below every letter): none is left without its rows, whenever this process dies.
         for (row, name) in self.registered().await?.into_iter().filter(|(row, _)| schema::belongs(row, generation)) {
             self.session.query_unpaged(format!("DROP TABLE IF EXISTS {name}"), ()).await.map_err(failed)?;
-            let cql = format!("DELETE FROM {} WHERE bucket = 0 AND name = ?", self.names.registry());
+            let cql = format!("DELETE FROM {} WHERE {} AND name = ?", self.names.registry(), self.names.registered());
             self.session.query_unpaged(cql, (row,)).await.map_err(failed)?;
         }
         self.tables.write().unwrap_or_else(PoisonError::into_inner).retain(|id, _| id.generation() != generation);

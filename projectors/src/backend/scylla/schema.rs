@@ -2,7 +2,7 @@
 //!
 //! | table                            | holds                                                                         |
 //! |----------------------------------|-------------------------------------------------------------------------------|
-//! | `read_store`                     | the format, and each table's name with its CQL name                           |
+//! | `read_store`                     | by prefix: the format, whose log it is, and each table's name with its CQL name |
 //! | `<generation>__marks`            | checkpoints of the generation by cell, and [`notes`](super::notes)            |
 //! | `<generation>__<table>`          | rows: `PRIMARY KEY ((tenant, partition), sort)`                               |
 //!
@@ -45,8 +45,19 @@ impl Names {
         Self { keyspace: options.keyspace.clone(), prefix: options.prefix.clone() }
     }
 
+    /// One for all installations of a keyspace.
     pub(super) fn registry(&self) -> String {
-        self.full("read_store")
+        format!("{}.read_store", self.keyspace)
+    }
+
+    /// The condition on its rows.
+    pub(super) fn registered(&self) -> String {
+        format!("owner = '{}'", self.owner())
+    }
+
+    /// Who has its rows; a key may not be empty.
+    pub(super) fn owner(&self) -> &str {
+        if self.prefix.is_empty() { "-" } else { &self.prefix }
     }
 
     /// The CQL name of a table of rows.
@@ -75,7 +86,7 @@ impl Names {
 
 pub(super) fn create_registry(name: &str) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {name} (bucket tinyint, name text, value text, PRIMARY KEY ((bucket), name)) \
+        "CREATE TABLE IF NOT EXISTS {name} (owner text, name text, value text, PRIMARY KEY ((owner), name)) \
          WITH comment = 'Millrace: the tables of a read store' AND gc_grace_seconds = {GC_GRACE}"
     )
 }

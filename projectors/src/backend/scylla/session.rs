@@ -205,16 +205,20 @@ fn denied(doing: &'static str, options: &Options, error: Box<dyn Error + Send + 
 /// Makes the registry, or refuses one of another format.
 async fn registry(session: &Session, options: &Options) -> Result<(), ReadStoreError> {
     let failed = |error: Box<dyn Error + Send + Sync>| unavailable("open the list of tables", &options.place(), error);
-    let name = schema::Names::of(options).registry();
+    let names = schema::Names::of(options);
+    let name = names.registry();
     let made = session.query_unpaged(schema::create_registry(&name), ()).await;
     made.map_err(|error| denied("make the list of tables", options, error.into()))?;
-    let cql = format!("SELECT value FROM {name} WHERE bucket = 0 AND name = ?");
+    let cql = format!("SELECT value FROM {name} WHERE {} AND name = ?", names.registered());
     let found = session.query_unpaged(cql, (FORMAT_ROW,)).await.map_err(|error| failed(error.into()))?;
     let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
     let found = found.maybe_first_row::<(String,)>().map_err(|error| failed(error.into()))?;
     if is_new(found.map(|(format,)| format), options)? {
-        let cql = format!("INSERT INTO {name} (bucket, name, value) VALUES (0, ?, ?)");
-        session.query_unpaged(cql, (FORMAT_ROW, options.format)).await.map_err(|error| failed(error.into()))?;
+        let cql = format!("INSERT INTO {name} (owner, name, value) VALUES (?, ?, ?)");
+        session
+            .query_unpaged(cql, (names.owner(), FORMAT_ROW, options.format))
+            .await
+            .map_err(|error| failed(error.into()))?;
     }
     Ok(())
 }
