@@ -113,7 +113,7 @@ async fn a_message_through_ses_is_sent_at_least_once() {
     };
     let token = &taken[1].tags["intent"];
     assert!(id(&taken[1].message).contains(token.as_str()), "{token}");
-    assert_eq!(id(&taken[1].message), id(&posting::mails(&sink, "eve@x.example")[0]), "one Message-ID");
+    assert_eq!(id(&taken[1].message), id(&posting::mails(&sink, "eve@x.example")[0].message), "one Message-ID");
 }
 
 #[tokio::test(flavor = "multi_thread")]

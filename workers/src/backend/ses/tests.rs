@@ -62,8 +62,9 @@ async fn serve(name: &str) -> (std::net::SocketAddr, Vec<u8>, Arc<AtomicUsize>) 
 fn account(endpoint: &str, trusted: Option<Vec<u8>>) -> Ses {
     let secret_key = Zeroizing::new("secret".to_owned());
     let credentials = SesCredentials { access_key: "AKID".into(), secret_key, session_token: None };
-    let options = SesOptions::try_new("eu-west-1", Some(endpoint), None, credentials).unwrap();
-    Ses::try_new(SesOptions { trusted, connect: Duration::from_secs(2), ..options }).unwrap()
+    let mut options = SesOptions::try_new("eu-west-1", Some(endpoint), None, credentials).unwrap();
+    (options.trusted, options.connect) = (trusted, Duration::from_secs(2));
+    Ses::try_new(options).unwrap()
 }
 
 async fn send(ses: &Ses, recipient: &str, message: &str) -> Result<Accepted, Failure> {
