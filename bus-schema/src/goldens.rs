@@ -72,7 +72,7 @@ fn catalogue() -> Vec<Entry> {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("goldens")
+    PathBuf::from("goldens")
 }
 
 /// Every file of the folder, by name.
