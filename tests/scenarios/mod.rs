@@ -32,6 +32,7 @@ mod ses;
 mod slow_clients;
 mod starts;
 mod stops;
+mod subscriptions;
 mod suppressions;
 mod workers;
 
