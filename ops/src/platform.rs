@@ -48,6 +48,7 @@ use workers::{
             self, MessageParts,
             reasons::{self, ReasonParts},
         },
+        providers::ProviderRefused,
         sns::{FetchError, SnsOptions},
     },
     runtime::{Roster, RuntimeParts, timers},
@@ -295,6 +296,8 @@ pub enum StartError {
     Search(#[from] SearchError),
     #[error(transparent)]
     Mail(#[from] MailArgsError),
+    #[error(transparent)]
+    Provider(#[from] ProviderRefused),
     #[error(transparent)]
     Sns(#[from] FetchError),
     #[error(transparent)]

@@ -9,6 +9,7 @@ mod lanes;
 mod scylla;
 mod scylla_lanes;
 mod search;
+mod ses;
 mod snapshots;
 mod timers;
 mod workers;

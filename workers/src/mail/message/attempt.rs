@@ -8,7 +8,7 @@ use super::{
 use crate::{
     mail::{
         Class,
-        providers::{Handed, NoGate},
+        providers::{Handed, NoGate, Origin},
     },
     worker::Stop,
 };
@@ -62,8 +62,8 @@ pub(super) async fn run(parts: &MessageParts, tenant: &TenantId, id: Uuid, stop:
         Err(Unmade::Unfit(cause)) => return recording.end(MessageCommand::Park { generation, attempt, cause }).await,
     };
     let mail = &letter.mail;
-    let answer = match outlet.providers().hand_over(Class::Transactional, &mail.envelope, &mail.message, &NoGate).await
-    {
+    let origin = Origin { tenant, class: Class::Transactional };
+    let answer = match outlet.providers().hand_over(&origin, &mail.envelope, &mail.message, &NoGate).await {
         Handed::Answered { answer, .. } => answer,
         Handed::Halted(never) => match never {},
         // Nothing was handed over, so nothing is recorded.
