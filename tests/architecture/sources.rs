@@ -1,6 +1,6 @@
 //! The files of the workspace and their text.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A source file with its path from the root of the workspace.
 pub(super) struct Source {

@@ -35,6 +35,7 @@ mod slow_clients;
 mod sns;
 mod starts;
 mod stops;
+mod subscriptions;
 mod suppressions;
 mod workers;
 

@@ -41,7 +41,7 @@ async fn a_campaign_through_ses_never_sends_twice_what_ses_may_have_taken() {
     let (sink, platform) = started(dir.path(), &ses).await;
     let client = platform.client();
     let audience = mailing::audience(&client, "ses", 60).await;
-    let html = "<p>Hello {{ first_name }}, <a href=\"https://garden.example/x\">look</a></p>";
+    let html = "<p>Hello {{ first_name | default('you') }}, <a href=\"https://garden.example/x\">look</a></p>";
     let campaign = mailing::launch(&client, "ses", html).await;
     let done = mailing::finished(&client, campaign, 90).await;
     let taken = ses.taken();

@@ -10,6 +10,7 @@ pub const CATALOG: &[(&str, &[RejectionSpec])] = &[
     ("ContactRejection", crm::contact::ContactRejection::SPECS),
     ("ImportRejection", crm::import::ImportRejection::SPECS),
     ("SegmentRejection", crm::segment::SegmentRejection::SPECS),
+    ("SubscriptionFormRejection", crm::subscription_form::SubscriptionFormRejection::SPECS),
     ("AccountRejection", identity::account::AccountRejection::SPECS),
     ("ApiKeyRejection", identity::api_key::ApiKeyRejection::SPECS),
     ("TokenRejection", identity::authenticate::TokenRejection::SPECS),

@@ -3,4 +3,5 @@
 pub mod contacts;
 pub mod imports;
 pub mod segments;
+pub mod subscription_form;
 pub mod timeline;

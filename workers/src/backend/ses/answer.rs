@@ -94,10 +94,14 @@ fn is_connect(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|error| {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
-    })
+    let within = |error| std::iter::successors(Some(error), inside).any(|error| error.is::<rustls::Error>());
+    chain(error).any(within)
+}
+
+/// An error of input and output names what is in it otherwise than as its source.
+fn inside<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let inner = (*error).downcast_ref::<io::Error>()?.get_ref()?;
+    Some(inner)
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
