@@ -238,7 +238,7 @@ struct TestMail {
 
 /// Sends a campaign's mail to its author's mailboxes, now and once each, with `[Test]` before the subject. It is no part of
 /// the campaign's counts, its links lead nowhere, and its event has no address. The same request again (`Idempotency-Key`)
-/// sends nothing and gives the same answer. At most 60 test mails an hour. Needs `mail.campaign:write`, and `crm.contact:read`
+/// sends nothing and says what became of it. At most 60 test mails an hour. Needs `mail.campaign:write`, and `crm.contact:read`
 /// for contacts.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/test", tag = "campaigns", request_body = NewTest,
     params(("id" = Uuid, Path)), responses((status = 200, body = TestResult),

@@ -116,8 +116,8 @@ impl Feedback {
                 return Ok(Some(found));
             }
         }
-        for (token, tenant) in message_ids.iter().zip(std::iter::repeat(only)) {
-            let Some(tenant) = tenant else { break };
+        let Some(tenant) = only else { return Ok(None) };
+        for token in message_ids {
             if let Some(found) = self.matcher.find_by_message_id(tenant, token).await? {
                 return Ok(Some(found));
             }

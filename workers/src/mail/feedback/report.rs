@@ -229,7 +229,7 @@ fn recipients(message: &Message<'_>, header: &Fields) -> Vec<String> {
     groups.push(header.clone());
     let names = ["final-recipient", "original-recipient", "original-rcpt-to", "x-failed-recipients"];
     let mut found: Vec<String> = Vec::new();
-    for text in groups.iter().flat_map(|group| names.iter().flat_map(|name| group.all(name))) {
+    for text in groups.iter().flat_map(|group| names.iter().flat_map(move |name| group.all(name))) {
         let address = untyped(text).trim().trim_matches(['<', '>']).to_lowercase();
         if address.contains('@') && address.len() <= 254 && !found.contains(&address) {
             found.push(address);

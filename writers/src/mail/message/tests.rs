@@ -5,7 +5,10 @@ use crate::{
 };
 use MessageCommand as C;
 use MessageRejection as R;
-use bus_schema::mail::message::MessageWords;
+use bus_schema::mail::{
+    feedback::BounceKind,
+    message::{MessageBounced, MessageComplained, MessageComplaintWithdrawn, MessageDelivered, MessageWords},
+};
 
 fn content() -> MessageContent {
     MessageContent {
