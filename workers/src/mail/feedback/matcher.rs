@@ -98,7 +98,8 @@ impl Matcher {
         self.views.wait(Messages::NAME, last, PATIENCE).await?;
         let Some(id) = message_of_mail(&self.views, tenant, token.as_str()).await? else { return Ok(None) };
         let message = self.writer.load::<Message>(tenant, id).await?;
-        let key = IntentKey::of(&self.writer.tenant_key(tenant).await?);
+        let key = self.writer.tenant_key(tenant).await?;
+        let key = IntentKey::of(&key);
         // The latest first: that is the one reports are about.
         let generation = (0..=message.state.generation())
             .rev()
