@@ -7,24 +7,24 @@ use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 use workers::smtp::sink::{Sink, SinkOptions};
 
-const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+pub(super) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// After it a click may be a person's, and a burst is over.
-const A_WHILE: Duration = Duration::from_millis(2_300);
+pub(super) const A_WHILE: Duration = Duration::from_millis(2_300);
 
 /// Somebody, or something, that asks as told and follows no redirect.
-struct Visitor(reqwest::Client, String);
+pub(super) struct Visitor(reqwest::Client, String);
 
 impl Visitor {
-    fn new(platform: &Client, agent: &str) -> Self {
+    pub(super) fn new(platform: &Client, agent: &str) -> Self {
         let builder = reqwest::Client::builder().redirect(Policy::none()).user_agent(agent);
         Self(builder.build().expect("a client"), platform.url().to_owned())
     }
 
-    async fn ask(&self, method: Method, path: &str) -> reqwest::Response {
+    pub(super) async fn ask(&self, method: Method, path: &str) -> reqwest::Response {
         self.0.request(method, format!("{}{path}", self.1)).send().await.expect("an answer")
     }
 
-    async fn follow(&self, path: &str) -> String {
+    pub(super) async fn follow(&self, path: &str) -> String {
         let answer = self.ask(Method::GET, path).await;
         assert_eq!(answer.status(), StatusCode::FOUND, "{path}");
         assert_eq!(answer.headers()["cache-control"], "no-store");
@@ -33,14 +33,14 @@ impl Visitor {
 }
 
 /// A mail as its receiver has it: the addresses of its own links, as paths, and of its picture.
-struct Received {
-    links: Vec<String>,
-    pixel: Option<String>,
+pub(super) struct Received {
+    pub(super) links: Vec<String>,
+    pub(super) pixel: Option<String>,
     message: String,
 }
 
 /// The mails of a sink by receiver; quoted-printable is undone as far as links need it.
-fn received(sink: &Sink) -> BTreeMap<String, Received> {
+pub(super) fn received(sink: &Sink) -> BTreeMap<String, Received> {
     let mailbox = sink.mailbox();
     let read = |number: u64| {
         let kept = mailbox.read(number).expect("a message").expect("it is kept");
@@ -66,9 +66,14 @@ const HTML: &str = "<html><body><p>Hello {{ first_name | default('you') }}</p>\
     <a href=\"mailto:a@shop.example\">Mail</a></body></html>";
 
 async fn launch(client: &Client, tag: &str, purpose: &str, tracking: Value) -> Uuid {
-    let campaign = client.make("/v1/campaigns", &json!({"name": tag})).await;
-    let path = format!("/v1/campaigns/{campaign}");
     let segment = json!({"filter": {"tags": {"_eq": tag}}, "purpose": purpose});
+    launch_to(client, &segment, tracking).await
+}
+
+/// A campaign to a segment that goes out in a second.
+pub(super) async fn launch_to(client: &Client, segment: &Value, tracking: Value) -> Uuid {
+    let campaign = client.make("/v1/campaigns", &json!({"name": "Links"})).await;
+    let path = format!("/v1/campaigns/{campaign}");
     client.put(&format!("{path}/audience"), &json!({"segment": segment})).send().await.expect(200);
     let content = json!({"subject": "Hello", "from_name": "Garden", "from_email": "news@garden.example", "html": HTML,
         "tracking": tracking});

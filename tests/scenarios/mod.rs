@@ -1,6 +1,7 @@
 //! Journeys through HTTP against a real platform, awaited by the consistency token, never by sleep. Each has a tenant of
 //! its own.
 
+mod activity;
 mod archives;
 mod authoring;
 mod bounces;
