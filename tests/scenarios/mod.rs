@@ -2,7 +2,7 @@
 //! its own.
 
 mod activity;
-mod archives;
+pub(crate) mod archives;
 mod authoring;
 mod bounces;
 mod campaigns;
@@ -20,6 +20,7 @@ mod isolation;
 mod letters;
 mod messages;
 mod orders;
+pub(crate) mod overdue;
 mod pages;
 mod paging;
 mod preferences;
@@ -33,7 +34,7 @@ mod slow_clients;
 mod starts;
 mod stops;
 mod suppressions;
-mod workers;
+pub(crate) mod workers;
 
 use crate::support::{Client, Platform};
 use serde_json::json;
