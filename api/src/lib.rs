@@ -35,6 +35,7 @@ pub mod router;
 pub mod search;
 pub mod shop;
 pub mod site;
+mod subscribe;
 
 pub use app::App;
 pub use router::router;

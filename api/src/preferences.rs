@@ -94,7 +94,9 @@ pub(crate) async fn choose(
     };
     let meta = Meta { command: meta.command.step("suppression"), ..meta.clone() };
     match wish {
-        Wish::Receive { .. } if (service || marketing) && now.stopped => welcome(app, tenant, &now.email, &meta).await,
+        Wish::Receive { .. } if (service || marketing) && now.stopped => {
+            welcome(app, tenant, &now.email, SOURCE, &meta).await
+        }
         Wish::Receive { .. } => Ok(()),
         Wish::Pause => {
             let wanted = stop(Some(app.clock.now().plus_seconds(PAUSE)));
@@ -105,13 +107,19 @@ pub(crate) async fn choose(
 }
 
 /// Somebody wants mail again: what they asked for themselves is lifted, a bounce or a complaint stays.
-pub(crate) async fn welcome(app: &App, tenant: &TenantId, email: &str, meta: &Meta) -> Result<(), Problem> {
+pub(crate) async fn welcome(
+    app: &App,
+    tenant: &TenantId,
+    email: &str,
+    source: &str,
+    meta: &Meta,
+) -> Result<(), Problem> {
     let id = suppression::address_id(&app.writer, tenant, email).await?;
     if app.writer.load::<Suppression>(tenant, id).await?.revision == 0 {
         return Ok(());
     }
     let reason = Some(SuppressionReason::UnsubscribeAll);
-    match suppression::lift(&app.writer, tenant, meta, id, reason, SOURCE).await {
+    match suppression::lift(&app.writer, tenant, meta, id, reason, source).await {
         Ok(_) | Err(WriteError::Rejected(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }

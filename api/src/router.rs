@@ -18,6 +18,7 @@ use crate::{
     resource,
     search::{self, Findable},
     shop::{self, fulfilments::FulfilmentResource, orders::OrderResource, products::ProductResource},
+    subscribe,
 };
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
@@ -69,6 +70,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         crm::contacts::routes(),
         crm::imports::routes(),
         crm::segments::routes(),
+        crm::subscription_form::routes(),
         crm::timeline::routes(),
         learning::courses::routes(),
         learning::enrolments::routes(),
@@ -100,6 +102,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         platform::parked_items::routes(),
         platform::workers::routes(),
         replays::routes(replayable()),
+        subscribe::routes(),
     ]
 }
 

@@ -115,6 +115,7 @@ catalog! {
     Visit = "analytics" / "visit" => crate::analytics::visit::VisitEvent;
     Import  = "crm"   / "import"    => crate::crm::import::ImportEvent;
     Segment = "crm" / "segment" => crate::crm::segment::SegmentEvent;
+    SubscriptionForm = "crm" / "subscription_form" => crate::crm::subscription_form::SubscriptionFormEvent;
     Tenant  = "identity" / "tenant"  => crate::identity::tenant::TenantEvent;
     Account = "identity" / "account" => crate::identity::account::AccountEvent;
     Session = "identity" / "session" => crate::identity::session::SessionEvent;

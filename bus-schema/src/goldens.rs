@@ -5,7 +5,7 @@
 use crate::{
     catalog::{AGGREGATES, AggregateSpec, AnyEvent},
     codec,
-    crm::contact::{ConsentEvidence, ConsentGiven, ContactCreated, ContactDetails},
+    crm::contact::{ConsentAsked, ConsentEvidence, ConsentGiven, ConsentRequest, ContactCreated, ContactDetails},
     ids::KeyId,
     mail::suppression::{SuppressedPerson, SuppressionAdded},
     sealed::{Keyring, Revealed, SealingKey, hex, unhex},
@@ -72,7 +72,7 @@ fn catalogue() -> Vec<Entry> {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("goldens")
+    PathBuf::from("goldens")
 }
 
 /// Every file of the folder, by name.
@@ -205,10 +205,21 @@ fn personal_data_of_every_release_opens() {
     assert_eq!(created.details.open(&keyring()).unwrap(), Revealed::Known(ada()));
     let given: ConsentGiven = codec::decode(&body("contact.consent_given.1.json")).unwrap();
     assert_eq!(given.evidence.open(&keyring()).unwrap(), Revealed::Known(evidence()));
+    let asked: ConsentAsked = codec::decode(&body("contact.consent_asked.1.json")).unwrap();
+    assert_eq!(asked.request.open(&keyring()).unwrap(), Revealed::Known(request()));
     let placed: OrderPlaced = codec::decode(&body("order.placed.1.json")).unwrap();
     assert_eq!(placed.buyer.open(&keyring()).unwrap(), Revealed::Known(buyer()));
     let added: SuppressionAdded = codec::decode(&body("suppression.added.1.json")).unwrap();
     assert_eq!(added.person.open(&keyring()).unwrap(), Revealed::Known(suppressed()));
+}
+
+fn request() -> ConsentRequest {
+    ConsentRequest {
+        source: "footer".into(),
+        text_version: "2026-01".into(),
+        ip: Some("192.0.2.7".into()),
+        tags: vec!["newsletter".into()],
+    }
 }
 
 fn suppressed() -> SuppressedPerson {

@@ -33,7 +33,7 @@ fn sources(below: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_place_of_the_source_is_drilled() {
     let (mut files, mut places, mut jobs) = (Vec::new(), BTreeSet::new(), Vec::new());
-    sources(&crate::architecture::root().join("workers/src"), &mut files);
+    sources(&crate::architecture::workspace().join("workers/src"), &mut files);
     for path in files {
         let text = std::fs::read_to_string(&path).expect("readable");
         if text.contains("runtime::start(") {
@@ -92,8 +92,11 @@ async fn a_death_before_the_alarm_raises_it_once() {
     let platform = Platform::open(dir.path());
     let client = platform.client();
     done(&client, order, seat).await;
-    let counted =
-        (count(&client, "fulfilment.overdue").await, count(&client, "alarm.raised").await, count(&client, "alarm.cleared").await);
+    let counted = (
+        count(&client, "fulfilment.overdue").await,
+        count(&client, "alarm.raised").await,
+        count(&client, "alarm.cleared").await,
+    );
     assert_eq!(counted, (1, 1, 1));
 }
 

@@ -7,7 +7,7 @@ use bus_schema::{
     codec,
     crm::contact::{ContactDetails, Purpose},
 };
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 use uuid::Uuid;
 
 /// Markers of MessagePack: maps, arrays and texts that promise more than there is, nesting, extensions.
@@ -51,7 +51,7 @@ fn bodies() -> Vec<Vec<u8>> {
         [&b"\x81\xa1x"[..], &[0x91; 60_000]].concat(),
         b"\x81\xa1x".repeat(20_000),
     ];
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../bus-schema/goldens")];
+    let mut folders = vec![PathBuf::from("../bus-schema/goldens")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.path() {

@@ -1,7 +1,7 @@
 //! From a paid order to a learner: one enrolment a line, a full course is flagged, a refund withdraws.
 
 use super::{tenant, unique};
-use crate::support::{Answer, Client, Platform, eventually, millrace};
+use crate::support::{Answer, Ask, Client, Platform, eventually, millrace};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -36,10 +36,14 @@ pub(crate) async fn place(client: &Client, contact: Option<Uuid>, lines: &[(Uuid
     client.post("/v1/orders", &order).send().await.expect(201).id()
 }
 
-pub(crate) async fn pay(client: &Client, order: Uuid, pieces: i64) -> Answer {
+pub(crate) fn payment(client: &Client, order: Uuid, pieces: i64) -> Ask {
     let amount = json!({"amount": 5_000 * pieces, "currency": "EUR"});
     let payment = json!({"amount": amount, "method": "card", "reference": format!("p-{order}")});
-    client.post(&format!("/v1/orders/{order}/payments"), &payment).key(&format!("pay-{order}")).send().await.expect(200)
+    client.post(&format!("/v1/orders/{order}/payments"), &payment).key(&format!("pay-{order}"))
+}
+
+pub(crate) async fn pay(client: &Client, order: Uuid, pieces: i64) -> Answer {
+    payment(client, order, pieces).send().await.expect(200)
 }
 
 async fn refund(client: &Client, order: Uuid, reference: &str, lines: &[(Uuid, u32)]) -> Answer {

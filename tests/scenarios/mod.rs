@@ -33,6 +33,7 @@ mod sending;
 mod slow_clients;
 mod starts;
 mod stops;
+mod subscriptions;
 mod suppressions;
 pub(crate) mod workers;
 

@@ -14,11 +14,11 @@ use crate::{
 use axum::{extract::State, http::StatusCode, response::Response};
 use bus_schema::{
     Keyring, Micros,
-    crm::contact::{ConsentEvidence, ContactDetails, Purpose},
+    crm::contact::{ConsentEvidence, ConsentRequest, ContactDetails, Purpose},
 };
 use projectors::{
     Record,
-    crm::contacts::{ContactRow, Contacts, FILTERABLE, OF_ACTIVITY},
+    crm::contacts::{ContactRow, Contacts, FILTERABLE, OF_ACTIVITY, PendingConsent},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -46,6 +46,7 @@ pub struct ContactJson {
     pub details: Option<ContactFields>,
     pub tags: Vec<String>,
     pub consents: ConsentsJson,
+    pub pending_consents: PendingConsentsJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import: Option<Uuid>,
     pub created_at: String,
@@ -79,6 +80,40 @@ pub struct ConsentJson {
     pub source: Option<String>,
     pub text_version: Option<String>,
     pub ip: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PendingConsents)]
+pub struct PendingConsentsJson {
+    pub service: Option<PendingConsentJson>,
+    pub marketing: Option<PendingConsentJson>,
+}
+
+/// A consent that was asked for at the public form. There is none until the link of the mail is confirmed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PendingConsent)]
+pub struct PendingConsentJson {
+    pub asked_at: String,
+    /// The link of the mail is of no use after this.
+    pub expires_at: String,
+    pub source: Option<String>,
+    pub text_version: Option<String>,
+    /// The network it was asked for from.
+    pub ip: Option<String>,
+    /// Given to the contact with the consent.
+    pub tags: Vec<String>,
+}
+
+impl PendingConsentJson {
+    fn of(pending: &PendingConsent, keys: &Keyring) -> Self {
+        let request = pending.request.open(keys).ok().and_then(bus_schema::Revealed::known);
+        let (source, text_version, ip, tags) = match request {
+            Some(ConsentRequest { source, text_version, ip, tags }) => (Some(source), Some(text_version), ip, tags),
+            None => (None, None, None, Vec::new()),
+        };
+        let (asked_at, expires_at) = (pending.asked_at.to_string(), pending.expires_at.to_string());
+        Self { asked_at, expires_at, source, text_version, ip, tags }
+    }
 }
 
 impl Resource for ContactResource {
@@ -126,6 +161,7 @@ impl Resource for ContactResource {
                 ip: evidence.and_then(|evidence| evidence.ip.clone()),
             })
         };
+        let pending = |purpose| Some(PendingConsentJson::of(row.pending.get(&purpose)?, keys));
         ContactJson {
             id,
             revision: record.revision,
@@ -142,6 +178,10 @@ impl Resource for ContactResource {
             }),
             tags: row.tags.iter().cloned().collect(),
             consents: ConsentsJson { service: consent(Purpose::Service), marketing: consent(Purpose::Marketing) },
+            pending_consents: PendingConsentsJson {
+                service: pending(Purpose::Service),
+                marketing: pending(Purpose::Marketing),
+            },
             import: row.import,
             created_at: record.created_at.to_string(),
             updated_at: record.updated_at.to_string(),
@@ -325,7 +365,7 @@ pub struct Withdrawal {
     pub source: String,
 }
 
-/// Withdraws a consent.
+/// Withdraws a consent; one that was only asked for, too: its link does nothing then.
 #[utoipa::path(delete, path = "/v1/contacts/{id}/consents/{purpose}", tag = "contacts", request_body = Withdrawal,
     params(("id" = Uuid, Path), ("purpose" = String, Path)), responses((status = 200, body = CommandReceipt)))]
 async fn withdraw_consent(

@@ -142,6 +142,7 @@ pub mod field {
         INVALID_TEMPLATE = "invalid_template", "The template is not understood, or names a field that is not there. The message says in which line.";
         UNKNOWN_TEMPLATE = "unknown_template", "The tenant has no template of this name.";
         SENDER_DOMAIN = "sender_domain", "This platform does not send for the domain of the address.";
+        TAG_NOT_OFFERED = "tag_not_offered", "The tenant's form does not offer this tag; `allowed` lists those it does.";
         OWN_ACCOUNT = "own_account", "Nobody does this to their own account; somebody else has to.";
     }
 }

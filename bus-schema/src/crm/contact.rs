@@ -16,6 +16,7 @@ events! {
         Changed(ContactChanged) = "contact.changed" @ 1,
         Tagged(ContactTagged) = "contact.tagged" @ 1,
         Untagged(ContactUntagged) = "contact.untagged" @ 1,
+        ConsentAsked(ConsentAsked) = "contact.consent_asked" @ 1,
         ConsentGiven(ConsentGiven) = "contact.consent_given" @ 1,
         ConsentWithdrawn(ConsentWithdrawn) = "contact.consent_withdrawn" @ 1,
         Erased(ContactErased) = "contact.erased" @ 1,
@@ -108,12 +109,44 @@ impl Personal for ConsentEvidence {
     const LABEL: &'static str = "crm.contact.consent";
 }
 
+/// What somebody asked for at a form. Sealed under the contact's key, so it is gone with the contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentRequest {
+    /// Where it was asked for.
+    pub source: String,
+    /// The version of the text the person saw.
+    pub text_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Given to the contact with the consent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+impl Personal for ConsentRequest {
+    const LABEL: &'static str = "crm.contact.consent_request";
+}
+
+/// Somebody asked for mail to the contact's address. A mail asks its owner whether that was them (double opt-in); until
+/// they say so there is no consent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConsentAsked {
+    pub purpose: Purpose,
+    /// Counts the questions to this contact, from 1; the link of the mail names it.
+    pub round: u32,
+    pub request: Sealed<ConsentRequest>,
+    pub at: Micros,
+    /// The link is of no use after this.
+    pub expires_at: Micros,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConsentGiven {
     pub purpose: Purpose,
     pub evidence: Sealed<ConsentEvidence>,
 }
 
+/// There is no such consent any more, nor a question for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConsentWithdrawn {
     pub purpose: Purpose,

@@ -38,7 +38,7 @@ enum ViewsCommand {
     /// Let the built generation serve
     Switch { view: String },
     /// Drop the tables of a generation that no longer serves
-    #[command(after_help = "Example:\n  millrace views retire contacts_v1_g0")]
+    #[command(after_help = "Example:\n  millrace views retire contacts_v2_g0")]
     Retire { generation: String },
     /// Try a paused view again
     Resume {

@@ -6,7 +6,7 @@ use crate::{
 };
 use bus_schema::{
     KeyId, Keyring, Micros, Revealed, Sealed, TenantId,
-    crm::contact::{ConsentEvidence, ContactDetails, ContactEvent, Purpose},
+    crm::contact::{ConsentEvidence, ConsentRequest, ContactDetails, ContactEvent, Purpose},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,8 @@ pub const FILTERABLE: Filterable = &[
     ("tags", FieldType::Keyword),
     ("consents.marketing", FieldType::Bool),
     ("consents.service", FieldType::Bool),
+    ("pending_consents.marketing", FieldType::Bool),
+    ("pending_consents.service", FieldType::Bool),
     ("import", FieldType::Id),
     ("created_at", FieldType::Time),
     ("updated_at", FieldType::Time),
@@ -58,6 +60,8 @@ pub struct ContactRow {
     pub details: Option<Sealed<ContactDetails>>,
     pub tags: BTreeSet<String>,
     pub consents: BTreeMap<Purpose, Consent>,
+    /// Asked for and not confirmed; some may have expired.
+    pub pending: BTreeMap<Purpose, PendingConsent>,
     pub import: Option<Uuid>,
 }
 
@@ -66,6 +70,14 @@ pub struct ContactRow {
 pub struct Consent {
     pub recorded_at: Micros,
     pub evidence: Sealed<ConsentEvidence>,
+}
+
+/// A consent that was asked for at a form and is not confirmed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingConsent {
+    pub asked_at: Micros,
+    pub expires_at: Micros,
+    pub request: Sealed<ConsentRequest>,
 }
 
 impl ContactRow {
@@ -80,7 +92,7 @@ impl ContactRow {
 
 impl RecordView for Contacts {
     const NAME: &'static str = "contacts";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Event = ContactEvent;
     type Row = ContactRow;
 
@@ -90,6 +102,7 @@ impl RecordView for Contacts {
                 details: Some(created.details.clone()),
                 tags: created.tags.iter().cloned().collect(),
                 consents: BTreeMap::new(),
+                pending: BTreeMap::new(),
                 import: created.import,
             });
         }
@@ -99,14 +112,22 @@ impl RecordView for Contacts {
             ContactEvent::Changed(changed) => row.details = Some(changed.details.clone()),
             ContactEvent::Tagged(tagged) => _ = row.tags.insert(tagged.tag.clone()),
             ContactEvent::Untagged(untagged) => _ = row.tags.remove(&untagged.tag),
+            ContactEvent::ConsentAsked(asked) => {
+                let (asked_at, expires_at, request) = (asked.at, asked.expires_at, asked.request.clone());
+                row.pending.insert(asked.purpose, PendingConsent { asked_at, expires_at, request });
+            }
             ContactEvent::ConsentGiven(given) => {
+                row.pending.remove(&given.purpose);
                 let consent = Consent { recorded_at: happening.at, evidence: given.evidence.clone() };
                 row.consents.insert(given.purpose, consent);
             }
-            ContactEvent::ConsentWithdrawn(withdrawn) => _ = row.consents.remove(&withdrawn.purpose),
+            ContactEvent::ConsentWithdrawn(withdrawn) => {
+                row.consents.remove(&withdrawn.purpose);
+                row.pending.remove(&withdrawn.purpose);
+            }
             ContactEvent::Erased(_) => {
-                row =
-                    ContactRow { details: None, tags: BTreeSet::new(), consents: BTreeMap::new(), import: row.import };
+                let (consents, pending) = (BTreeMap::new(), BTreeMap::new());
+                row = ContactRow { details: None, tags: BTreeSet::new(), consents, pending, import: row.import };
             }
             ContactEvent::Created(_) | ContactEvent::AddressTaken(_) | ContactEvent::AddressReleased(_) => {}
         }
@@ -132,6 +153,10 @@ impl RecordView for Contacts {
             ("consents.marketing".to_owned(), FieldValue::Bool(record.row.consents.contains_key(&Purpose::Marketing))),
             ("consents.service".to_owned(), FieldValue::Bool(record.row.consents.contains_key(&Purpose::Service))),
         ];
+        for (field, purpose) in [("marketing", Purpose::Marketing), ("service", Purpose::Service)] {
+            let pending = record.row.pending.contains_key(&purpose);
+            fields.push((format!("pending_consents.{field}"), FieldValue::Bool(pending)));
+        }
         let optional = [
             ("first_name", &details.first_name),
             ("last_name", &details.last_name),

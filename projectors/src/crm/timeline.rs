@@ -118,6 +118,7 @@ fn summary_of_contact(event: &ContactEvent) -> Option<Value> {
         },
         ContactEvent::Tagged(tagged) => json!({ "tag": tagged.tag }),
         ContactEvent::Untagged(untagged) => json!({ "tag": untagged.tag }),
+        ContactEvent::ConsentAsked(asked) => json!({ "purpose": asked.purpose }),
         ContactEvent::ConsentGiven(given) => json!({ "purpose": given.purpose }),
         ContactEvent::ConsentWithdrawn(withdrawn) => json!({ "purpose": withdrawn.purpose }),
         ContactEvent::Erased(_) => json!({}),

@@ -6,6 +6,7 @@
 //! records the holder; when somebody new comes to an address whose home is occupied by a contact that has left it, the
 //! newcomer gets another id and the home records that.
 
+mod asks;
 mod details;
 mod service;
 
@@ -13,14 +14,17 @@ use crate::{
     decider::{Ctx, Decider, Decision, KeyNeed},
     rejections,
 };
+use asks::Asks;
+pub use asks::{Ask, CONFIRMATION_LIFE, LinkState};
 use bus_schema::{
-    KeyId, Sealed,
+    KeyId, Micros, Sealed,
     crm::contact::{
-        AddressReleased, AddressTaken, ConsentEvidence, ConsentGiven, ConsentWithdrawn, ContactChanged, ContactCreated,
-        ContactDetails, ContactErased, ContactEvent, ContactTagged, ContactUntagged, Purpose,
+        AddressReleased, AddressTaken, ConsentAsked, ConsentEvidence, ConsentGiven, ConsentRequest, ConsentWithdrawn,
+        ContactChanged, ContactCreated, ContactDetails, ContactErased, ContactEvent, ContactTagged, ContactUntagged,
+        Purpose,
     },
 };
-pub use details::{MAX_TAGS, normal_email, normal_tag, valid_details};
+pub use details::{MAX_ASKED_TAGS, MAX_TAGS, normal_email, normal_tag, valid_details, valid_request};
 use serde::{Deserialize, Serialize};
 pub use service::{change, create, erase, home};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +49,8 @@ struct Person {
     home: Uuid,
     tags: BTreeSet<String>,
     consents: BTreeMap<Purpose, ()>,
+    #[serde(default)]
+    asks: Asks,
 }
 
 /// What can be asked of a contact. [`create`], [`change`] and [`erase`] also keep the addresses' homes.
@@ -69,9 +75,23 @@ pub enum ContactCommand {
         purpose: Purpose,
         evidence: ConsentEvidence,
     },
+    /// Takes a consent back, and a question for it that waits for its answer.
     WithdrawConsent {
         purpose: Purpose,
         source: String,
+    },
+    /// A mail is to ask the contact for a consent. Nothing follows while the last question is too young, or when the consent is
+    /// in force already, unless mail is stopped `although` it is.
+    AskConsent {
+        purpose: Purpose,
+        request: ConsentRequest,
+        although: bool,
+    },
+    /// The contact says yes to a question; `ip` is where that came from.
+    ConfirmConsent {
+        purpose: Purpose,
+        round: u32,
+        ip: Option<String>,
     },
     Erase,
     /// To a home: its address now belongs to this contact.
@@ -96,8 +116,12 @@ rejections! {
         InvalidText { field: &'static str }: Invalid, "invalid_text", "/{field}", "control characters are not allowed";
         InvalidCountry: Invalid, "invalid_country", "/country", "a country is two upper-case letters of ISO 3166-1, for example DE";
         InvalidTag: Invalid, "invalid_tag", "/tag", "a tag has 1 to 60 characters of a-z, 0-9, space, '-', '_', '.', ':' and letters of other scripts";
+        TooManyAsked: Invalid, "too_many_tags", "/tags", "at most 10 tags can be asked for at once";
+        Required { field: &'static str }: Invalid, "required", "/{field}", "must not be empty";
         TooManyTags: Invalid, "too_many_tags", "/tags", "a contact has at most 100 tags";
         NoConsent { purpose: &'static str }: State, "no_consent", "/purpose", "the contact has not consented to {purpose}";
+        LinkExpired: State, "confirmation_expired", "", "the time of the link is over; ask for another one at the form";
+        LinkClosed: State, "confirmation_closed", "", "the link was withdrawn, or a later one took its place";
         Sealing: State, "key_destroyed", "", "the contact's key is destroyed";
     }
 }
@@ -153,6 +177,67 @@ impl Contact {
     /// Whether the person agreed to a purpose and has not taken that back.
     pub fn consents_to(&self, purpose: Purpose) -> bool {
         self.person.as_ref().is_some_and(|person| person.consents.contains_key(&purpose))
+    }
+
+    /// The question for a consent that was not answered; it may have expired.
+    pub fn asked(&self, purpose: Purpose) -> Option<&Ask> {
+        self.person.as_ref()?.asks.open(purpose)
+    }
+
+    /// What the link of a question is good for now.
+    pub fn link(&self, purpose: Purpose, round: u32, now: Micros) -> LinkState {
+        let Some(person) = &self.person else { return LinkState::Closed };
+        match person.asks.link(purpose, round, now) {
+            LinkState::Confirmed if !person.consents.contains_key(&purpose) => LinkState::Closed,
+            state => state,
+        }
+    }
+
+    fn ask(
+        &self,
+        purpose: Purpose,
+        request: &ConsentRequest,
+        although: bool,
+        ctx: &Ctx,
+    ) -> Result<Decision<ContactEvent>, ContactRejection> {
+        let person = self.person()?;
+        let request = valid_request(request)?;
+        if (person.consents.contains_key(&purpose) && !although) || !person.asks.is_due(ctx.now) {
+            return Ok(Decision::nothing());
+        }
+        let request = ctx.seal(person.details.key(), &request).map_err(|_| ContactRejection::Sealing)?;
+        let (round, expires_at) = (person.asks.next_round(), ctx.now.plus_seconds(CONFIRMATION_LIFE));
+        Ok(Decision::event(ConsentAsked { purpose, round, request, at: ctx.now, expires_at }))
+    }
+
+    fn confirm(
+        &self,
+        purpose: Purpose,
+        round: u32,
+        ip: Option<&str>,
+        ctx: &Ctx,
+    ) -> Result<Decision<ContactEvent>, ContactRejection> {
+        use ContactRejection as R;
+        let person = self.person()?;
+        let ask = match (self.link(purpose, round, ctx.now), person.asks.open(purpose)) {
+            (LinkState::Open, Some(ask)) => ask,
+            (LinkState::Confirmed, _) => return Ok(Decision::nothing()),
+            (LinkState::Expired, _) => return Err(R::LinkExpired),
+            (LinkState::Open | LinkState::Closed, _) => return Err(R::LinkClosed),
+        };
+        let request = ctx.open(&ask.request).map_err(|_| R::Sealing)?.known().ok_or(R::Sealing)?;
+        let evidence = details::valid_evidence(&ConsentEvidence {
+            source: format!("double opt-in: {}", request.source),
+            text_version: request.text_version,
+            ip: ip.map(str::to_owned),
+            given_at: ctx.now,
+        })?;
+        let evidence = ctx.seal(person.details.key(), &evidence).map_err(|_| R::Sealing)?;
+        let decision = Decision::event(ConsentGiven { purpose, evidence });
+        let new = request.tags.into_iter().filter(|tag| !person.tags.contains(tag));
+        // What a contact has no room for is not worth losing the consent.
+        let room = MAX_TAGS.saturating_sub(person.tags.len());
+        Ok(new.take(room).fold(decision, |decision, tag| decision.and(ContactTagged { tag })))
     }
 
     fn key(&self) -> Option<KeyId> {
@@ -226,12 +311,15 @@ impl Decider for Contact {
                 Ok(Decision::event(ConsentGiven { purpose: *purpose, evidence }))
             }
             ContactCommand::WithdrawConsent { purpose, source } => {
-                if !self.person()?.consents.contains_key(purpose) {
+                let person = self.person()?;
+                if !person.consents.contains_key(purpose) && person.asks.open(*purpose).is_none() {
                     return Ok(Decision::nothing());
                 }
                 let source = details::valid_source(source)?;
                 Ok(Decision::event(ConsentWithdrawn { purpose: *purpose, source }))
             }
+            ContactCommand::AskConsent { purpose, request, although } => self.ask(*purpose, request, *although, ctx),
+            ContactCommand::ConfirmConsent { purpose, round, ip } => self.confirm(*purpose, *round, ip.as_deref(), ctx),
             ContactCommand::Erase => match (&self.person, self.erased) {
                 (Some(person), _) => Ok(Decision::event(ContactErased { key: person.details.key() })),
                 (None, Some(_)) => Ok(Decision::nothing()),
@@ -264,6 +352,7 @@ impl Decider for Contact {
                     home: created.home,
                     tags: created.tags.iter().cloned().collect(),
                     consents: BTreeMap::new(),
+                    asks: Asks::default(),
                 });
             }
             (ContactEvent::Changed(changed), Some(person)) => {
@@ -272,8 +361,15 @@ impl Decider for Contact {
             }
             (ContactEvent::Tagged(tagged), Some(person)) => _ = person.tags.insert(tagged.tag.clone()),
             (ContactEvent::Untagged(untagged), Some(person)) => _ = person.tags.remove(&untagged.tag),
-            (ContactEvent::ConsentGiven(given), Some(person)) => _ = person.consents.insert(given.purpose, ()),
-            (ContactEvent::ConsentWithdrawn(taken), Some(person)) => _ = person.consents.remove(&taken.purpose),
+            (ContactEvent::ConsentAsked(asked), Some(person)) => person.asks.asked(asked),
+            (ContactEvent::ConsentGiven(given), Some(person)) => {
+                person.consents.insert(given.purpose, ());
+                person.asks.given(given.purpose);
+            }
+            (ContactEvent::ConsentWithdrawn(taken), Some(person)) => {
+                person.consents.remove(&taken.purpose);
+                person.asks.withdrawn(taken.purpose);
+            }
             (ContactEvent::Erased(erased), _) => {
                 self.person = None;
                 self.erased = Some(erased.key);
@@ -288,9 +384,13 @@ impl Decider for Contact {
     fn keys(&self, command: &ContactCommand) -> KeyNeed {
         match (command, self.key()) {
             (ContactCommand::Create { .. }, _) => KeyNeed::Fresh,
-            (ContactCommand::Change { .. } | ContactCommand::GiveConsent { .. }, Some(key)) => {
-                KeyNeed::Existing(vec![key])
-            }
+            (
+                ContactCommand::Change { .. }
+                | ContactCommand::GiveConsent { .. }
+                | ContactCommand::AskConsent { .. }
+                | ContactCommand::ConfirmConsent { .. },
+                Some(key),
+            ) => KeyNeed::Existing(vec![key]),
             _ => KeyNeed::None,
         }
     }
@@ -307,5 +407,7 @@ impl Decider for Contact {
 /// The name under which ids follow from e-mail addresses.
 const EMAIL: &str = crate::text::ADDRESS_ID;
 
+#[cfg(test)]
+mod ask_tests;
 #[cfg(test)]
 mod tests;

@@ -3,3 +3,5 @@
 pub mod contact;
 pub mod import;
 pub mod segment;
+pub mod subscription;
+pub mod subscription_form;

@@ -35,6 +35,8 @@ pub const USUAL_LIFE: i64 = 3 * 24 * 60 * 60;
 pub const RESET_LIFE: i64 = 60 * 60;
 /// The life of a link to choose the first password, in seconds: a week, since nobody waits for it.
 pub const INVITATION_LIFE: i64 = 7 * 24 * 60 * 60;
+/// The life of a question whether somebody wants mail, in seconds: two days, as long as its link works.
+pub const CONFIRMATION_LIFE: i64 = 2 * 24 * 60 * 60;
 /// Mails of one message: whoever wants more has another reason.
 const MAX_GENERATION: u32 = 20;
 
@@ -404,6 +406,7 @@ pub fn usual_life(kind: MessageKind) -> i64 {
     match kind {
         MessageKind::PasswordReset => RESET_LIFE,
         MessageKind::Invitation => INVITATION_LIFE,
+        MessageKind::Confirmation => CONFIRMATION_LIFE,
         _ => USUAL_LIFE,
     }
 }

@@ -45,12 +45,34 @@ const TOPICS: &[&str] = &[
     "Avalanche awareness",
 ];
 
+/// The form on the start page, as an author writes it.
+const SUBSCRIBE: &str = r#"
+<h2>A letter for each season</h2>
+<form method="post" action="{FORM}">
+<p><label>E-mail address <input name="email" type="email" required maxlength="254" autocomplete="email"></label>
+<label>First name, if you like <input name="first_name" maxlength="100" autocomplete="given-name"></label></p>
+<p hidden><label>Leave this empty <input name="website" tabindex="-1" autocomplete="off"></label></p>
+<input type="hidden" name="tags" value="newsletter"><input type="hidden" name="source" value="start page">
+<input type="hidden" name="text_version" value="2026-10">
+<p>Yes, send me four letters a year. I can leave with the link in each of them.</p>
+<p><button>Subscribe</button></p>
+</form>"#;
+
 pub async fn fill(demo: &Demo) -> Result<usize, CliError> {
-    let chains: Vec<_> = (0..60).map(|number| page(demo, number)).collect();
+    let form = form(demo).await?;
+    let chains: Vec<_> = (0..60).map(|number| page(demo, &form, number)).collect();
     Ok(demo.all(chains).await?.len())
 }
 
-async fn page(demo: &Demo, number: usize) -> Result<(), CliError> {
+/// Opens the form for subscribers; its address.
+async fn form(demo: &Demo) -> Result<String, CliError> {
+    let text = "Yes, send me four letters a year. I can leave with the link in each of them.";
+    let open = json!({ "open": true, "tags": ["newsletter"], "text": text, "text_version": "2026-10" });
+    demo.run(Step::put("demo-subscription-form".into(), "/v1/subscription-form", open)).await?;
+    Ok(demo.get("/v1/subscription-form").await?["path"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn page(demo: &Demo, form: &str, number: usize) -> Result<(), CliError> {
     let mut rng = Rng::of("page", number);
     let (slug, title, description) = match FIXED.get(number) {
         Some((slug, title, description)) => ((*slug).to_owned(), (*title).to_owned(), (*description).to_owned()),
@@ -63,7 +85,11 @@ async fn page(demo: &Demo, number: usize) -> Result<(), CliError> {
         }
     };
     let at = moment(&mut rng, number, 60);
-    let body = json!({ "slug": slug, "title": title, "description": description, "body": text(&title, &mut rng) });
+    let mut words = text(&title, &mut rng);
+    if slug.is_empty() {
+        words.push_str(&SUBSCRIBE.replace("{FORM}", form));
+    }
+    let body = json!({ "slug": slug, "title": title, "description": description, "body": words });
     let key = |what: &str| format!("demo-page-{number}-{what}");
     let id = demo.run(Step::post(key("create"), "/v1/pages", body).on(at)).await?;
     // A few stay drafts, some were edited after they were published.

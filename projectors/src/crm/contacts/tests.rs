@@ -1,8 +1,8 @@
 use super::*;
 use crate::harness::{ID, at, given, keyring, sealed};
 use bus_schema::crm::contact::{
-    AddressReleased, AddressTaken, ConsentGiven, ConsentWithdrawn, ContactChanged, ContactCreated, ContactErased,
-    ContactTagged, ContactUntagged,
+    AddressReleased, AddressTaken, ConsentAsked, ConsentGiven, ConsentWithdrawn, ContactChanged, ContactCreated,
+    ContactErased, ContactTagged, ContactUntagged,
 };
 
 const IMPORT: Uuid = Uuid::from_u128(0x19);
@@ -27,6 +27,7 @@ fn row() -> ContactRow {
         details: Some(sealed(&ada())),
         tags: ["vip".to_owned()].into(),
         consents: BTreeMap::new(),
+        pending: BTreeMap::new(),
         import: Some(IMPORT),
     }
 }
@@ -59,6 +60,33 @@ async fn a_consent_shows_while_it_is_in_force() {
     given::<Contacts>(both.into_iter().chain([withdrawn.into()]))
         .then_row(ContactRow { consents: BTreeMap::from([(Purpose::Service, consent(2))]), ..row() })
         .await;
+}
+
+#[tokio::test]
+async fn a_consent_that_was_asked_for_is_pending_until_it_is_given_or_withdrawn() {
+    let request = ConsentRequest {
+        source: "footer".into(),
+        text_version: "1".into(),
+        ip: Some("192.0.2.7".into()),
+        tags: vec!["letter".into()],
+    };
+    let (purpose, expires_at) = (Purpose::Marketing, at(1).plus_seconds(60));
+    let asked = ConsentAsked { purpose, round: 1, request: sealed(&request), at: at(1), expires_at };
+    let pending = PendingConsent { asked_at: at(1), expires_at, request: sealed(&request) };
+    let pending = ContactRow { pending: BTreeMap::from([(purpose, pending)]), ..row() };
+    let events = [created(), asked.into()];
+    let contact = given::<Contacts>(events.clone());
+    let doc = contact.document(&keyring()).await.expect("a known person can be found");
+    let field = |name: &str| doc.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    assert_eq!(field("pending_consents.marketing"), Some(FieldValue::Bool(true)));
+    assert_eq!(field("consents.marketing"), Some(FieldValue::Bool(false)));
+    contact.then_row(pending).await;
+    let consent = ConsentGiven { purpose, evidence: sealed(&evidence()) };
+    let record = given::<Contacts>(events.clone().into_iter().chain([consent.into()]));
+    let consents = BTreeMap::from([(purpose, Consent { recorded_at: at(2), evidence: sealed(&evidence()) })]);
+    record.then_row(ContactRow { consents, ..row() }).await;
+    let withdrawn = ConsentWithdrawn { purpose, source: "link".into() };
+    given::<Contacts>(events.into_iter().chain([withdrawn.into()])).then_row(row()).await;
 }
 
 #[tokio::test]

@@ -67,7 +67,10 @@ pub fn sample(kind: MessageKind) -> Map<String, Value> {
         MessageKind::PasswordReset | MessageKind::Invitation => json!({
             "link": "https://garden.example/v1/password_resets/example", "valid_until": "2026-03-05 15:00",
         }),
-        MessageKind::Confirmation => json!({"link": "https://garden.example/v1/confirmations/example"}),
+        MessageKind::Confirmation => json!({
+            "link": "https://garden.example/v1/subscriptions/example", "valid_until": "2026-03-05 15:00",
+            "purpose": "marketing", "round": 1,
+        }),
         MessageKind::Test | MessageKind::Own => json!({}),
     };
     let mut all = Map::new();

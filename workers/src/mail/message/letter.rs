@@ -9,17 +9,22 @@ use crate::mail::{
     campaign::{Outlet, stack},
 };
 use bus_schema::{
-    Micros, Revealed, TenantId,
+    Micros, Revealed, TenantId, crm,
     mail::{
         message::{MessageContent, MessageKind, MessageSender, MessageWords},
         suppression::SuppressionReason,
     },
 };
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use uuid::Uuid;
 use writers::{
     WriteError,
+    crm::{
+        contact::{Contact, LinkState},
+        subscription::ConfirmationLink,
+    },
     identity::{
         account::Account,
         password_reset::ResetLink,
@@ -93,6 +98,13 @@ pub(super) async fn make(
         },
         None => None,
     };
+    let link = match intent.contact.filter(|_| intent.kind == MessageKind::Confirmation && link.is_none()) {
+        Some(contact) => match confirmation_link(parts, outlet, tenant, contact, &content).await? {
+            Some(link) => Some(link),
+            None => return Ok(Err(Unmade::Withheld("the question was answered, withdrawn or asked again".to_owned()))),
+        },
+        None => link,
+    };
     let site = match home.state.hosts().first() {
         Some(host) => format!("https://{host}/"),
         None => format!("{}/sites/{tenant}/", outlet.public()),
@@ -152,6 +164,31 @@ async fn password_link(
     let key = parts.writer.tenant_key(tenant).await?;
     let token = ResetLink { tenant: tenant.clone(), account, expires_at }.token(&key, count);
     Ok(Some(format!("{}/v1/password_resets/{token}", outlet.public())))
+}
+
+/// The link with which a contact confirms a consent: made here and nowhere else. `None`: there is nothing to confirm any more.
+async fn confirmation_link(
+    parts: &MessageParts,
+    outlet: &Outlet,
+    tenant: &TenantId,
+    contact: Uuid,
+    content: &MessageContent,
+) -> Result<Option<String>, JobError> {
+    let Ok(Question { purpose, round }) = serde_json::from_str(&content.fields) else { return Ok(None) };
+    let state = parts.writer.load::<Contact>(tenant, contact).await?;
+    if state.state.link(purpose, round, parts.writer.clock().now()) != LinkState::Open {
+        return Ok(None);
+    }
+    let key = parts.writer.tenant_key(tenant).await?;
+    let token = ConfirmationLink { tenant: tenant.clone(), contact, purpose, round }.token(&key);
+    Ok(Some(format!("{}/v1/subscriptions/{token}", outlet.public())))
+}
+
+/// What a confirmation asks, in its fields.
+#[derive(Deserialize)]
+struct Question {
+    purpose: crm::contact::Purpose,
+    round: u32,
 }
 
 /// What templates may name: what its author gave, and what every message has.

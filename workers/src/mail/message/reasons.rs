@@ -1,4 +1,5 @@
-//! What happens is a reason to write to somebody: an order is paid, somebody is in a course, a password is forgotten.
+//! What happens is a reason to write to somebody: an order is paid, somebody is in a course, a password is forgotten, somebody
+//! asked for mail at a form.
 //!
 //! This worker follows the log and requests messages under ids that follow from the reason, so each is requested once however
 //! often the event is seen, and its place in the log only saves time. History that was brought in (ADR 10) is no reason: an
@@ -15,7 +16,7 @@ use bus_schema::{
     AnyEvent, CommandId, KeyId, Micros, Personal, Revealed, Sealed, StoredEvent, TenantId,
     bus::{Bus, ReadError},
     catalog::Catalogued,
-    crm::contact::ContactDetails,
+    crm::contact::{ConsentAsked, ContactDetails, ContactEvent},
     identity::account::AccountEvent,
     keys::KeyError,
     learning::enrolment::{Enrolled, EnrolmentEvent},
@@ -72,6 +73,7 @@ async fn run(parts: ReasonParts, mut stop: Stop) {
         (OrderEvent::CONTEXT, OrderEvent::AGGREGATE),
         (EnrolmentEvent::CONTEXT, EnrolmentEvent::AGGREGATE),
         (AccountEvent::CONTEXT, AccountEvent::AGGREGATE),
+        (ContactEvent::CONTEXT, ContactEvent::AGGREGATE),
     ];
     let mut reader = LogReader::new(parts.bus.clone(), &aggregates, place.position() + 1);
     stop.status().set_concurrency(TOGETHER);
@@ -98,7 +100,7 @@ async fn run(parts: ReasonParts, mut stop: Stop) {
 
 /// The kind is in the headers: only these few bodies are decoded.
 fn is_candidate(event: &StoredEvent) -> bool {
-    let kinds = ["order.paid", "enrolment.enrolled", "account.reset_asked", "account.invited"];
+    let kinds = ["order.paid", "enrolment.enrolled", "account.reset_asked", "account.invited", "contact.consent_asked"];
     kinds.contains(&event.envelope.kind.as_str())
 }
 
@@ -152,6 +154,7 @@ async fn look(parts: &ReasonParts, event: &StoredEvent) -> Result<(), ReasonErro
         AnyEvent::Enrolment(EnrolmentEvent::Enrolled(_)) => MessageKind::Enrolment,
         AnyEvent::Account(AccountEvent::ResetAsked(_)) => MessageKind::PasswordReset,
         AnyEvent::Account(AccountEvent::Invited(_)) => MessageKind::Invitation,
+        AnyEvent::Contact(ContactEvent::ConsentAsked(_)) => MessageKind::Confirmation,
         _ => return Ok(()),
     };
     let (at, now) = (event.envelope.at, writer.clock().now());
@@ -173,6 +176,9 @@ async fn look(parts: &ReasonParts, event: &StoredEvent) -> Result<(), ReasonErro
         }
         AnyEvent::Account(AccountEvent::Invited(invited)) => {
             (event.seq.to_string(), password(writer, tenant, id, invited.expires_at, now).await?)
+        }
+        AnyEvent::Contact(ContactEvent::ConsentAsked(asked)) => {
+            (asked.round.to_string(), confirmation(writer, tenant, id, asked, now).await?)
         }
         _ => return Ok(()),
     };
@@ -242,18 +248,40 @@ async fn receipt(writer: &Writer, tenant: &TenantId, id: Uuid, at: Micros) -> Re
     Ok(Some(Told { contact: placed.contact, ..told }))
 }
 
-async fn enrolment(writer: &Writer, tenant: &TenantId, enrolled: &Enrolled) -> Result<Option<Told>, ReasonError> {
-    let contact = writer.load::<Contact>(tenant, enrolled.contact).await?;
+/// A message to a contact who is there, under the contact's key.
+async fn to_contact(writer: &Writer, tenant: &TenantId, id: Uuid, fields: &Value) -> Result<Option<Told>, ReasonError> {
+    let contact = writer.load::<Contact>(tenant, id).await?;
     let Some(sealed) = contact.state.details() else { return Ok(None) };
     let Some(ContactDetails { email, first_name, last_name, .. }) = opened(writer, tenant, sealed).await? else {
         return Ok(None);
     };
+    let name = [first_name, last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Ok(Some(Told { contact: Some(id), ..Told::new(sealed.key(), email, name, fields) }))
+}
+
+async fn enrolment(writer: &Writer, tenant: &TenantId, enrolled: &Enrolled) -> Result<Option<Told>, ReasonError> {
     let course = writer.load::<Course>(tenant, enrolled.course).await?;
     let lessons = enrolled.required.len() + enrolled.optional.len();
     let fields = json!({"course": course.state.details().title, "course_id": enrolled.course, "lessons": lessons});
-    let name = [first_name, last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let told = Told::new(sealed.key(), email, name, &fields);
-    Ok(Some(Told { contact: Some(enrolled.contact), ..told }))
+    to_contact(writer, tenant, enrolled.contact, &fields).await
+}
+
+/// A question whether somebody wants mail; its link is made with the mail. A later question takes the place of this one.
+async fn confirmation(
+    writer: &Writer,
+    tenant: &TenantId,
+    id: Uuid,
+    asked: &ConsentAsked,
+    now: Micros,
+) -> Result<Option<Told>, ReasonError> {
+    let left = (asked.expires_at.0 - now.0) / 1_000_000;
+    let contact = writer.load::<Contact>(tenant, id).await?;
+    if left < 60 || contact.state.asked(asked.purpose).is_none_or(|open| open.round != asked.round) {
+        return Ok(None);
+    }
+    let fields = json!({"purpose": asked.purpose, "round": asked.round});
+    let told = to_contact(writer, tenant, id, &fields).await?;
+    Ok(told.map(|told| Told { life_seconds: Some(left), ..told }))
 }
 
 /// A link to choose a password is made with the mail.

@@ -1,10 +1,12 @@
 //! The limits of what a contact may hold.
 
 use super::ContactRejection as R;
-use bus_schema::crm::contact::{ConsentEvidence, ContactDetails};
+use bus_schema::crm::contact::{ConsentEvidence, ConsentRequest, ContactDetails};
 
 /// Tags of one contact.
 pub const MAX_TAGS: usize = 100;
+/// Tags that can be asked for with a consent.
+pub const MAX_ASKED_TAGS: usize = 10;
 
 /// The form in which two spellings of an address are the same, see [`crate::text::normal_email`].
 pub fn normal_email(email: &str) -> Result<String, R> {
@@ -45,6 +47,23 @@ pub(super) fn valid_evidence(evidence: &ConsentEvidence) -> Result<ConsentEviden
         text_version: required("text_version", &evidence.text_version)?,
         ip: text("ip", evidence.ip.as_deref(), 45, false)?,
         given_at: evidence.given_at,
+    })
+}
+
+/// What was asked for at a form, within what the evidence of a consent may hold.
+pub fn valid_request(request: &ConsentRequest) -> Result<ConsentRequest, R> {
+    let line = |field, value: &str| text(field, Some(value), 100, false)?.ok_or(R::Required { field });
+    if request.tags.len() > MAX_ASKED_TAGS {
+        return Err(R::TooManyAsked);
+    }
+    let mut tags: Vec<String> = request.tags.iter().map(|tag| normal_tag(tag)).collect::<Result<_, _>>()?;
+    tags.sort();
+    tags.dedup();
+    Ok(ConsentRequest {
+        source: line("source", &request.source)?,
+        text_version: line("text_version", &request.text_version)?,
+        ip: text("ip", request.ip.as_deref(), 45, false)?,
+        tags,
     })
 }
 
