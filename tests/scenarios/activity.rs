@@ -16,7 +16,7 @@ use workers::smtp::sink::{Sink, SinkOptions};
 async fn found(client: &Client, filter: &Value) -> BTreeSet<Uuid> {
     let body = json!({"filter": filter});
     let token = format!("eu1:{}", client.seen());
-    let asked = client.post("/v1/segments/preview?wait_ms=20000", &body).header("consistency-token", &token);
+    let asked = client.post("/v1/segments/preview?wait_ms=10000", &body).header("consistency-token", &token);
     let seen = asked.send().await.expect(200).json();
     let ids = seen["contacts"].as_array().expect("contacts").iter();
     let ids: BTreeSet<Uuid> = ids.filter_map(|contact| contact["id"].as_str()?.parse().ok()).collect();

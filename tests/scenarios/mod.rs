@@ -15,6 +15,7 @@ mod feed;
 mod feedback;
 mod files;
 pub(crate) mod fulfilments;
+mod full_disk;
 mod inbox;
 mod isolation;
 mod letters;

@@ -5,7 +5,7 @@
 
 use crate::worker::Stop;
 use bus_schema::bus::{Bus, Lease, LeaseTerm};
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
@@ -62,7 +62,7 @@ impl Turn {
 /// A turn. It ends when it is dropped, or when the lease is lost.
 pub(crate) struct Held {
     until: watch::Receiver<Instant>,
-    end: Arc<watch::Sender<bool>>,
+    end: watch::Sender<bool>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -100,7 +100,7 @@ impl Held {
                 }
             }
         });
-        Self { until, end: Arc::new(end), keeper: Some(keeper) }
+        Self { until, end, keeper: Some(keeper) }
     }
 
     pub(crate) fn mine(&self) -> Mine {
