@@ -47,7 +47,7 @@ pub struct Lease {
 }
 
 /// Why a lease is not held.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     #[error("a lease cannot be read")]
     Read(#[from] ReadError),

@@ -83,9 +83,13 @@ impl Held {
         let keeper = tokio::spawn(async move {
             let mut until = first;
             loop {
-                tokio::select! {
-                    () = tokio::time::sleep(term.rhythm()) => {}
-                    _ = ended.wait_for(|ended| *ended) => return lease.release().await,
+                // The guard of the watched value must not live over what is awaited next.
+                let over = tokio::select! {
+                    () = tokio::time::sleep(term.rhythm()) => false,
+                    ended = ended.wait_for(|ended| *ended) => ended.map_or(true, |_| true),
+                };
+                if over {
+                    return lease.release().await;
                 }
                 match lease.hold().await {
                     Ok(Some(later)) => until = later,
