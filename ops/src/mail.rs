@@ -2,10 +2,11 @@
 
 mod board;
 mod providers;
+mod ses;
 
 pub use board::ProviderBoard;
 use bus_schema::TenantId;
-use providers::{ProviderEntry, ProvidersFile};
+use providers::{ProvidersFile, SmtpEntry};
 use serde::Deserialize;
 use std::{
     collections::BTreeSet,
@@ -15,6 +16,7 @@ use std::{
     sync::Arc,
 };
 use workers::{
+    backend::ses::InvalidSes,
     mail::{
         Domain,
         campaign::{Outlet, OutletError, Pace},
@@ -30,15 +32,15 @@ const MAIN: &str = "main";
 /// Bytes of a file of credentials, keys or certificates.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// The providers that campaigns are handed to. Without any campaigns stay scheduled.
+/// The providers that mails are handed to. Without any campaigns stay scheduled and messages wait.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Mail provider")]
 pub struct MailArgs {
     /// Name or IP address of the provider's SMTP server
     #[arg(long, env = "MILLRACE_MAIL_HOST", requires_all = ["mail_from_domain", "public_url"])]
     pub mail_host: Option<String>,
-    /// A file of several providers in the order in which they are tried, with rates and limits of domains (JSON, see the runbook
-    /// sending-stopped.md); instead of --mail-host and what goes with it
+    /// A file of several providers, of SMTP or Amazon SES, in the order in which they are tried, with rates and limits of domains
+    /// (JSON, see the runbooks sending-stopped.md and amazon-ses.md); instead of --mail-host and what goes with it
     #[arg(long, env = "MILLRACE_MAIL_PROVIDERS", conflicts_with = "mail_host",
         requires_all = ["mail_from_domain", "public_url"])]
     pub mail_providers: Option<PathBuf>,
@@ -131,7 +133,7 @@ impl MailArgs {
     /// The way out; `None` when no provider is named.
     pub fn outlet(&self) -> Result<Option<Outlet>, MailArgsError> {
         let file = match (&self.mail_host, &self.mail_providers) {
-            (Some(host), _) => ProvidersFile::of(ProviderEntry {
+            (Some(host), _) => ProvidersFile::of(SmtpEntry {
                 name: MAIN.to_owned(),
                 host: host.clone(),
                 port: self.mail_port,
@@ -205,6 +207,15 @@ pub enum MailArgsError {
     Credentials { path: String },
     #[error("{path} does not describe mail providers: {source}; see the runbook sending-stopped.md for its form")]
     ProvidersFile { path: String, source: serde_json::Error },
+    #[error("{path} holds no keys of SES: access key, secret key and, if there is one, session token, a line each")]
+    Keys { path: String },
+    #[error("the mail provider {name}: {source}")]
+    Ses { name: String, source: InvalidSes },
+    #[error(
+        "the mail provider {name} has no credentials: name a file of them (access key, secret key and, if there is one, session \
+         token, a line each), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
+    NoKeys { name: String },
     #[error(transparent)]
     Providers(#[from] ProvidersError),
     #[error(transparent)]

@@ -52,6 +52,7 @@ use workers::{
             self, MessageParts,
             reasons::{self, ReasonParts},
         },
+        providers::ProviderRefused,
         sns::{FetchError, SnsOptions},
     },
     runtime::{Roster, RuntimeParts, timers},
@@ -305,6 +306,8 @@ pub enum StartError {
     Search(#[from] SearchError),
     #[error(transparent)]
     Mail(#[from] MailArgsError),
+    #[error(transparent)]
+    Provider(#[from] ProviderRefused),
     #[error(transparent)]
     Sns(#[from] FetchError),
     #[error(transparent)]

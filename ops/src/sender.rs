@@ -55,6 +55,7 @@ pub struct SenderArgs {
 pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     init_log();
     let outlet = args.mail.outlet()?.ok_or(StartError::NoProvider)?;
+    outlet.providers().check().await?;
     let endpoint = Endpoint::of_running(&args.join).ok_or_else(|| nothing_runs(&args.join))?;
     let root_key = args.join.join("keys").join("root.key");
     if !root_key.is_file() {

@@ -58,6 +58,9 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         Some(inbox) => Some(inbox.outlet(bound)?),
         None => args.mail.outlet()?,
     };
+    if let Some(outlet) = &outlet {
+        outlet.providers().check().await?;
+    }
     let (pace, archives) = (args.mail.pace(), &args.archives);
     let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, args.files, args.processes).await?;
     let bounces = match args.mail.bounce_listen {

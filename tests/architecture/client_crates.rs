@@ -9,7 +9,7 @@ const CLIENTS: &[(&str, &str, &[&str])] = &[
     ("tantivy", "projectors/src/backend/", &["projectors"]),
     ("scylla", "projectors/src/backend/", &["projectors"]),
     ("aws_sdk_s3", "workers/src/archive/backend/", &["workers"]),
-    ("aws_smithy", "workers/src/archive/backend/", &["workers"]),
+    ("aws_smithy", "/backend/", &["workers"]),
     ("aws_sdk_ses", "/src/backend/", &["workers"]),
     ("aws_sdk_kms", "/src/backend/", &["bus-schema"]),
     ("lettre", "/src/backend/", &["workers"]),

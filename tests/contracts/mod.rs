@@ -7,6 +7,7 @@ mod follow;
 mod key_directory;
 mod lanes;
 mod search;
+mod ses;
 mod snapshots;
 mod timers;
 mod workers;

@@ -31,6 +31,7 @@ mod replays;
 mod retries;
 mod segments;
 mod sending;
+mod ses;
 mod slow_clients;
 mod starts;
 mod stops;

@@ -151,6 +151,17 @@ async fn links_that_are_over_say_so_and_do_nothing() {
         assert!(form.send().await.expect(202).text().contains("mailbox"));
     }
     join_all(["erased", "kept", "left", "other"].map(email).iter().map(|email| ask(email))).await;
+    // The form of a page, at the host of the site.
+    let page = json!({"slug": "letter", "title": "Letter", "body":
+        "<form method=\"post\" action=\"/v1/sites/{{ site.tenant }}/subscribe\"><input name=\"email\"></form>"});
+    let page = client.make("/v1/pages", &page).await;
+    client.post(&format!("/v1/pages/{page}/publish"), &json!({})).send().await.expect(200);
+    let host = format!("{}.localhost", platform.ready.tenant);
+    let visited = client.read(&format!("/sites/{}/letter", platform.ready.tenant)).await.expect(200);
+    assert!(visited.text().contains(&format!("action=\"{path}\"")), "{}", visited.text());
+    let form = anybody.ask(Method::POST, &path).header("host", &host).body(FORM, "email=visitor%40x.example");
+    form.send().await.expect(202);
+    mails(&sink, &email("visitor"), 1).await;
     // Withdrawn by somebody of the tenant, who was asked on the phone.
     let withdrawn = link(&email("withdrawn"), 1).await;
     let id = contact(&client, &email("withdrawn")).await;

@@ -9,6 +9,7 @@ pub(crate) mod posting;
 mod s3;
 mod sender;
 mod server;
+pub(crate) mod ses;
 mod world;
 
 pub(crate) use archived::{Archived, all_archived};

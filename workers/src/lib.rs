@@ -5,6 +5,7 @@
 //! composed by [`mail`] and handed to a provider by [`smtp`].
 
 pub mod archive;
+pub mod backend;
 pub mod blob;
 pub mod cms;
 pub mod crm;

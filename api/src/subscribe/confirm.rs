@@ -125,3 +125,16 @@ fn closed(state: LinkState) -> Response {
     };
     page(status, title, body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_over_is_gone_and_says_why() {
+        for (state, status) in [(LinkState::Confirmed, 200), (LinkState::Expired, 410), (LinkState::Closed, 410)] {
+            assert_eq!(closed(state).status().as_u16(), status, "{state:?}");
+        }
+        assert_eq!(unknown().status().as_u16(), 404);
+    }
+}

@@ -3,7 +3,8 @@
 //! ```json
 //! {
 //!   "providers": [
-//!     {"name": "ses", "host": "email-smtp.eu-west-1.amazonaws.com", "credentials": "/etc/millrace/ses", "per_second": 14},
+//!     {"name": "ses", "kind": "ses", "region": "eu-west-1", "credentials": "/etc/millrace/ses",
+//!      "configuration_set": "mails", "per_second": 14},
 //!     {"name": "relay", "host": "relay.example.com", "port": 587, "security": "starttls", "connections": 4}
 //!   ],
 //!   "domain_limits": [
@@ -12,14 +13,17 @@
 //!   ]
 //! }
 //! ```
+//!
+//! A provider without `kind` is one of SMTP ([`SmtpEntry`]); the other kind is `ses` ([`SesEntry`]).
 
-use super::{MailArgsError, MailSecurity, credentials, read};
-use serde::Deserialize;
+use super::{MailArgsError, MailSecurity, credentials, read, ses::SesEntry};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use workers::{
     mail::{
         Domain,
-        providers::{DomainLimit, ProviderOptions, Providers},
+        providers::{DomainLimit, ProviderOptions, Providers, TransportOptions},
     },
     smtp::{Roots, Security, SmtpOptions},
 };
@@ -32,10 +36,33 @@ pub(super) struct ProvidersFile {
     domain_limits: Vec<DomainEntry>,
 }
 
-/// One provider, from the file or from flags.
+/// One provider.
+#[derive(Debug)]
+pub(super) enum ProviderEntry {
+    Smtp(SmtpEntry),
+    Ses(SesEntry),
+}
+
+impl<'de> Deserialize<'de> for ProviderEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut entry = serde_json::Map::deserialize(deserializer)?;
+        let kind = entry.shift_remove("kind");
+        // Said of whatever is wrong with it.
+        let name = entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let wrong = |error: serde_json::Error| D::Error::custom(format!("provider {name:?}: {error}"));
+        let entry = Value::Object(entry);
+        match kind.as_ref().map_or(Some("smtp"), Value::as_str) {
+            Some("smtp") => Ok(Self::Smtp(serde_json::from_value(entry).map_err(wrong)?)),
+            Some("ses") => Ok(Self::Ses(serde_json::from_value(entry).map_err(wrong)?)),
+            _ => Err(D::Error::custom(format!("provider {name:?}: its kind is `smtp` or `ses`"))),
+        }
+    }
+}
+
+/// One of SMTP, from the file or from flags.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ProviderEntry {
+pub(super) struct SmtpEntry {
     pub name: String,
     pub host: String,
     pub port: Option<u16>,
@@ -58,7 +85,7 @@ struct DomainEntry {
     per_second: Option<f64>,
 }
 
-fn connections() -> usize {
+pub(super) fn connections() -> usize {
     8
 }
 
@@ -68,8 +95,8 @@ impl ProvidersFile {
             .map_err(|source| MailArgsError::ProvidersFile { path: path.display().to_string(), source })
     }
 
-    pub(super) fn of(entry: ProviderEntry) -> Self {
-        Self { providers: vec![entry], domain_limits: Vec::new() }
+    pub(super) fn of(entry: SmtpEntry) -> Self {
+        Self { providers: vec![ProviderEntry::Smtp(entry)], domain_limits: Vec::new() }
     }
 
     /// `ehlo_name` is what this machine calls itself to all of them.
@@ -90,6 +117,15 @@ impl ProvidersFile {
 
 impl ProviderEntry {
     fn options(self, ehlo_name: &Domain) -> Result<ProviderOptions, MailArgsError> {
+        match self {
+            Self::Smtp(entry) => entry.options(ehlo_name),
+            Self::Ses(entry) => entry.options(|name| std::env::var(name).ok()),
+        }
+    }
+}
+
+impl SmtpEntry {
+    fn options(self, ehlo_name: &Domain) -> Result<ProviderOptions, MailArgsError> {
         let (security, usual) = match self.security {
             MailSecurity::Tls => (Security::ImplicitTls, 465),
             MailSecurity::Starttls => (Security::StartTls, 587),
@@ -103,7 +139,8 @@ impl ProviderEntry {
         let port = self.port.unwrap_or(usual);
         let mut smtp = SmtpOptions::new(self.host, port, security, ehlo_name.clone(), roots);
         smtp.credentials = self.credentials.as_deref().map(credentials).transpose()?;
-        Ok(ProviderOptions { name: self.name, smtp, connections: self.connections, per_second: self.per_second })
+        let (name, transport) = (self.name, TransportOptions::Smtp(smtp));
+        Ok(ProviderOptions { name, transport, connections: self.connections, per_second: self.per_second })
     }
 }
 
@@ -132,5 +169,26 @@ mod tests {
         assert!(wrong(&two.replace("0.5", "0")).contains("the limit of \"*\""));
         assert!(wrong(&two.replace("per_second", "per_minute")).contains("per_minute"));
         assert!(wrong("{").contains("providers.json"));
+        assert!(wrong(&two.replace("\"host\"", "\"region\"")).contains("provider \"first\": unknown field `region`"));
+        assert!(wrong(&two.replacen("\"host\"", "\"kind\": \"fax\", \"host\"", 1)).contains("`smtp` or `ses`"));
+    }
+
+    #[test]
+    fn an_account_of_ses_stands_between_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        std::fs::write(&keys, "AKID\ngeheim\n").unwrap();
+        let text = serde_json::json!({"providers": [
+            {"name": "relay", "kind": "smtp", "host": "127.0.0.1", "security": "plain-loopback"},
+            {"name": "ses", "kind": "ses", "region": "eu-west-1", "configuration_set": "mails", "credentials": keys,
+             "connections": 4, "per_second": 14}]});
+        let providers = parsed(&text.to_string()).unwrap();
+        assert_eq!(providers.status()[1].name, "ses");
+        assert!(!format!("{providers:?}").contains("geheim"));
+        let wrong = |from: &str, to: &str| parsed(&text.to_string().replace(from, to)).unwrap_err().to_string();
+        assert!(wrong("eu-west-1", "EU").contains("the mail provider ses: \"EU\" is no region"));
+        assert!(wrong("\"configuration_set\"", "\"host\"").contains("provider \"ses\": unknown field `host`"));
+        assert!(wrong("\"region\":\"eu-west-1\",", "").contains("missing field `region`"));
+        assert!(wrong("/keys", "/none").contains("cannot be read"));
     }
 }

@@ -8,3 +8,13 @@ pub enum Class {
     /// To one, because of something they did: at least once, with the same Message-ID each time.
     Transactional,
 }
+
+impl Class {
+    /// For a provider's books.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Marketing => "marketing",
+            Self::Transactional => "transactional",
+        }
+    }
+}

@@ -91,11 +91,7 @@ pub struct FeedbackId(String);
 impl FeedbackId {
     /// `sender` stays the same for all mail of the platform.
     pub fn try_new(campaign: &str, tenant: &str, class: Class, sender: &str) -> Result<Self, HeaderError> {
-        let class = match class {
-            Class::Marketing => "marketing",
-            Class::Transactional => "transactional",
-        };
-        let parts = [campaign, tenant, class, sender];
+        let parts = [campaign, tenant, class.word(), sender];
         let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         let fits =
             parts.iter().all(|part| (1..=60).contains(&part.len()) && plain(part)) && (5..=15).contains(&sender.len());

@@ -82,19 +82,26 @@ pub struct Failure {
     pub kind: Kind,
     /// The provider's answer word for word, if that is what failed.
     pub reply: Option<Reply>,
+    /// What the provider calls its refusal, when its interface has names for that: `MessageRejected`.
+    pub name: Option<String>,
     /// What happened, for a person. It has neither the mail nor an address nor a password.
     pub detail: String,
 }
 
 impl Failure {
     pub fn new(stage: Stage, kind: Kind, detail: impl Into<String>) -> Self {
-        Self { stage, kind, reply: None, detail: detail.into() }
+        Self { stage, kind, reply: None, name: None, detail: detail.into() }
     }
 
     /// Answered with a code that is no success there. One from 400 on says no; any other is a provider out of step.
     pub fn refused(stage: Stage, reply: Reply) -> Self {
         let kind = if reply.code >= 400 { Kind::Refused } else { Kind::Malformed };
-        Self { stage, kind, detail: format!("the provider answered {reply}"), reply: Some(reply) }
+        Self { stage, kind, detail: format!("the provider answered {reply}"), reply: Some(reply), name: None }
+    }
+
+    /// The same by a provider that has names for its refusals.
+    pub fn refused_as(stage: Stage, reply: Reply, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::refused(stage, reply) }
     }
 
     /// The journal of an ended process says that it was there.
@@ -102,7 +109,7 @@ impl Failure {
         Self::new(stage, Kind::Crashed, "the sending process ended there")
     }
 
-    /// Stage and code: `rcpt 550 5.1.1`. Not the provider's words, which often repeat the address.
+    /// Stage and code: `rcpt 550 5.1.1`, `request 400 MessageRejected`. Not the provider's words, which often repeat the address.
     pub fn code(&self) -> String {
         let stage = self.stage.word();
         let kind = match self.kind {
@@ -115,12 +122,13 @@ impl Failure {
             Kind::Unfit => "unfit",
             Kind::Crashed => "crashed",
         };
-        match &self.reply {
-            Some(reply) => match reply.enhanced() {
+        match (&self.reply, &self.name) {
+            (Some(reply), Some(name)) => format!("{stage} {} {name}", reply.code),
+            (Some(reply), None) => match reply.enhanced() {
                 Some((class, subject, detail)) => format!("{stage} {} {class}.{subject}.{detail}", reply.code),
                 None => format!("{stage} {}", reply.code),
             },
-            None => format!("{stage}: {kind}"),
+            (None, _) => format!("{stage}: {kind}"),
         }
     }
 

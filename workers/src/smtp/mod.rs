@@ -29,6 +29,8 @@ mod transaction;
 pub use connection::Connection;
 pub use failure::{Failure, Kind, Stage};
 pub use options::{Credentials, Lifetime, Security, SmtpOptions, Timeouts};
+pub(crate) use payload::plain;
+pub(crate) use permits::NOT_VERIFIED;
 pub use permits::{FailOver, Fault, Permits, Retry, permits};
 pub use pool::{Lease, Pool};
 pub use reply::{MalformedReply, Reply};

@@ -3,6 +3,7 @@
 //! Nothing is repaired here. A lone CR or LF is refused, since receivers disagree about where such a line ends, and that
 //! disagreement is how one mail smuggles a second one (check 8); changing it would break the mail's signature.
 
+use super::{Envelope, Failure, Kind, Stage};
 use memchr::{memchr, memchr_iter};
 
 /// Bytes of a line without its end (RFC 5321 4.5.3.1.6, check 9).
@@ -28,6 +29,19 @@ pub(super) enum Unsendable {
     Nul(usize),
     #[error("line {0} of the message has more than {LINE_LIMIT} bytes")]
     LongLine(usize),
+}
+
+/// Whether a provider without SMTP, which takes ASCII only, can take this mail; the same rules for lines as over SMTP.
+pub(crate) fn plain(envelope: &Envelope, message: &[u8]) -> Result<(), Failure> {
+    let needs = encode(message, &mut Vec::new());
+    let needs = needs.map_err(|error| Failure::new(Stage::Message, Kind::Unfit, error.to_string()))?;
+    let addresses = [Some(&envelope.recipient), envelope.sender.as_ref()];
+    let beyond = addresses.into_iter().flatten().any(|address| address.needs_smtputf8());
+    if needs.smtputf8 || needs.eight_bit || beyond {
+        let why = "an address, a header or the body is not ASCII, and the provider takes nothing else";
+        return Err(Failure::new(Stage::Message, Kind::NotOffered, why));
+    }
+    Ok(())
 }
 
 /// Writes the message with its final dot to `out`, which is emptied first. A last line without an end gets one.

@@ -83,7 +83,7 @@ pub fn permits(failure: &Failure) -> Permits {
         // Taken, and the record is missing: another provider would send it a second time for certain.
         (Stage::Accepted, ..) => Permits { fail_over: FailOver::Never, breaker: false, ..UNKNOWN },
         (Stage::Dot, _, Some(reply)) => after_dot(reply),
-        (Stage::Request, _, Some(reply)) => after_request(reply),
+        (Stage::Request, _, Some(reply)) => after_request(reply, failure.name.as_deref().unwrap_or_default()),
         (Stage::Dot | Stage::Request, ..) => UNKNOWN,
         (_, Kind::Unfit, _) => Permits { fail_over: FailOver::Never, ..message_fault() },
         (Stage::Message, ..) => message_fault(),
@@ -137,12 +137,29 @@ fn after_dot(reply: &Reply) -> Permits {
     Permits { fail_over, ..before_dot(Stage::Dot, reply) }
 }
 
-/// A request of a provider without SMTP (SES): 4xx is a clear no, 5xx says nothing about what was done.
-fn after_request(reply: &Reply) -> Permits {
+/// What SES calls a sender or a recipient whose address or domain nobody verified there.
+pub(crate) const NOT_VERIFIED: &str = "MessageRejected.NotVerified";
+
+/// A request of a provider without SMTP (SES): 4xx is a clear no, 5xx says nothing about what was done. Every exception of
+/// `SendEmail` has its line; what is not known is taken for passing.
+fn after_request(reply: &Reply, name: &str) -> Permits {
     if reply.code >= 500 {
         return UNKNOWN;
     }
-    Permits { retry_same: Retry::Backoff, ..KNOWN }
+    let policy = Permits { permanent: true, retry_same: Retry::Never, ..KNOWN };
+    match name {
+        // Restricted for good; the domain of the bounce address is not set up; no such configuration set or identity.
+        "AccountSuspendedException" | "MailFromDomainNotVerifiedException" | "NotFoundException" => policy,
+        NOT_VERIFIED => policy,
+        // It was looked at and found to hold something bad (a virus): nobody else is bothered with it, as after a dot.
+        "MessageRejected" => Permits { fail_over: FailOver::Never, ..message_fault() },
+        // Not taken in this form here: an address or a tag it does not like, too large.
+        "BadRequestException" => message_fault(),
+        _ if reply.code == 413 => message_fault(),
+        // Over the rate or the day's quota (TooManyRequestsException, LimitExceededException, ThrottlingException), paused
+        // by somebody who may end it (SendingPausedException), or new.
+        _ => Permits { retry_same: Retry::Backoff, ..KNOWN },
+    }
 }
 
 /// A temporary refusal that every mail would get now: shutting down, throttled, out of quota or space (RFC 3463 3.4, 3.5).
@@ -297,6 +314,35 @@ mod tests {
         for code in [400, 429] {
             assert_eq!(row(answered(Stage::Request, code, "")), WIDE, "{code}");
         }
+    }
+
+    #[test]
+    fn row_8_every_exception_of_ses_means_something() {
+        let elsewhere = (true, true, Retry::Never, FailOver::Yes, Fault::Message, false);
+        for (code, name, expected) in [
+            (429, "TooManyRequestsException", WIDE),
+            (400, "ThrottlingException", WIDE),
+            (400, "LimitExceededException", WIDE),
+            (400, "SendingPausedException", WIDE),
+            (400, "AccountSuspendedException", POLICY),
+            (400, "MailFromDomainNotVerifiedException", POLICY),
+            (404, "NotFoundException", POLICY),
+            (400, NOT_VERIFIED, POLICY),
+            (400, "MessageRejected", MESSAGE),
+            (400, "BadRequestException", elsewhere),
+            (413, "", elsewhere),
+            (400, "SomethingNewException", WIDE),
+            (500, "InternalFailure", NOT_KNOWN),
+            // Whatever it is called: nobody knows what a server did that failed.
+            (503, "TooManyRequestsException", NOT_KNOWN),
+        ] {
+            let reply = Reply { code, text: String::new() };
+            let failure = Failure::refused_as(Stage::Request, reply, name);
+            assert_eq!(row(permits(&failure)), expected, "{code} {name}");
+            assert_eq!(failure.code(), format!("request {code} {name}"));
+        }
+        let locked_out = Failure::refused_as(Stage::Auth, Reply { code: 403, text: String::new() }, "ExpiredToken");
+        assert_eq!(row(permits(&locked_out)), YES);
     }
 
     #[test]

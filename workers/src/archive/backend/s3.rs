@@ -1,4 +1,4 @@
-//! A bucket of an S3-compatible provider; the only file that names the AWS SDK.
+//! A bucket of an S3-compatible provider; the only file that names this SDK.
 //!
 //! - Path style and an explicit endpoint, so any S3-compatible server will do.
 //! - The SDK never retries: whether a lost answer may be asked for again is the caller's decision
@@ -6,8 +6,11 @@
 //! - Each write carries its CRC32C, so a provider that received other bytes refuses them.
 //! - A whole call, its body included, ends within [`S3Options::timeout`].
 
-use crate::archive::object_store::{
-    Doing, Listed, Listing, MAX_LISTING, Object, ObjectError, ObjectStorePort, Put, Replace, Tag, checked,
+use crate::{
+    archive::object_store::{
+        Doing, Listed, Listing, MAX_LISTING, Object, ObjectError, ObjectStorePort, Put, Replace, Tag, checked,
+    },
+    backend::aws,
 };
 use aws_sdk_s3::{
     Client,
@@ -19,7 +22,6 @@ use aws_sdk_s3::{
     operation::get_object::GetObjectOutput,
     primitives::ByteStream,
 };
-use aws_smithy_http_client::{Builder, tls};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 use std::{fmt, future::Future, ops::Range, sync::Arc, time::Duration};
@@ -97,18 +99,8 @@ pub struct S3Objects {
 impl S3Objects {
     /// Nothing is sent before the first call.
     pub fn try_new(options: S3Options) -> Result<Self, TlsSetup> {
-        let mut trust = tls::TrustStore::empty();
-        trust = match &options.trusted {
-            Some(pem) => trust.with_pem_certificate(pem.clone()),
-            None => trust.with_native_roots(true),
-        };
-        let context = tls::TlsContext::builder().with_trust_store(trust).build();
-        let context =
-            context.map_err(|error| TlsSetup { provider: options.provider.clone(), why: error.to_string() })?;
-        let http = Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .tls_context(context)
-            .build_https();
+        let http = aws::https(options.trusted.as_deref());
+        let http = http.map_err(|why| TlsSetup { provider: options.provider.clone(), why })?;
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(options.timeout).build();
         let credentials =

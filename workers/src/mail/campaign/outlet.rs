@@ -4,7 +4,7 @@ use crate::{
     mail::{
         Composer, Domain, Limits, dkim,
         list::on_this_machine,
-        providers::{ProviderOptions, Providers},
+        providers::{ProviderOptions, Providers, TransportOptions},
     },
     smtp::{Roots, Security, SmtpOptions},
 };
@@ -56,7 +56,8 @@ impl Outlet {
         let roots = Roots::none().map_err(|_| OutletError::Elsewhere)?;
         let (host, security) = (sink.ip().to_string(), Security::PlainForLoopbackOnly);
         let smtp = SmtpOptions::new(host, sink.port(), security, from.clone(), roots);
-        let provider = ProviderOptions { name: "inbox".into(), smtp, connections: LOCAL_CONNECTIONS, per_second: None };
+        let (name, transport) = ("inbox".to_owned(), TransportOptions::Smtp(smtp));
+        let provider = ProviderOptions { name, transport, connections: LOCAL_CONNECTIONS, per_second: None };
         let providers = Providers::try_new(vec![provider], Vec::new()).map_err(|_| OutletError::Elsewhere)?;
         Ok(Self::new(providers, from.clone(), from, None, public))
     }
@@ -127,7 +128,7 @@ pub enum OutletError {
 mod tests {
     use super::*;
     use crate::{
-        mail::providers::ProviderOptions,
+        mail::providers::{ProviderOptions, TransportOptions},
         smtp::{Roots, Security, SmtpOptions},
     };
 
@@ -137,7 +138,8 @@ mod tests {
         let outlet = |public: &str| {
             let (security, roots) = (Security::PlainForLoopbackOnly, Roots::none().unwrap());
             let smtp = SmtpOptions::new("127.0.0.1", 25, security, domain.clone(), roots);
-            let provider = ProviderOptions { name: "main".into(), smtp, connections: 2, per_second: None };
+            let transport = TransportOptions::Smtp(smtp);
+            let provider = ProviderOptions { name: "main".into(), transport, connections: 2, per_second: None };
             let providers = Providers::try_new(vec![provider], Vec::new()).unwrap();
             Outlet::try_new(providers, domain.clone(), domain.clone(), None, public)
         };

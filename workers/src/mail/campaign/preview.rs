@@ -13,7 +13,7 @@ use super::{
 };
 use crate::mail::{
     Class, HeaderText, IntentKey, MailAddress, Mailbox, plain_text,
-    providers::{Handed, NoGate},
+    providers::{Handed, NoGate, Origin},
 };
 use bus_schema::{
     Micros, TenantId,
@@ -146,7 +146,7 @@ pub async fn send_test(
     test: Uuid,
     to: Vec<String>,
 ) -> io::Result<Result<Vec<TestOutcome>, TestFault>> {
-    let provider = outlet.clone();
+    let (provider, tenant) = (outlet.clone(), draft.tenant.clone());
     let made = stack::run(move || {
         let prepared = prepared(&draft, &outlet).map_err(TestFault::Unfit)?;
         let one = |address: &String| -> Result<_, SampleError> {
@@ -170,18 +170,17 @@ pub async fn send_test(
         Err(fault) => return Ok(Err(fault)),
     };
     let mut outcomes = Vec::new();
+    // At most once, as the campaign itself.
+    let origin = Origin { tenant: &tenant, class: Class::Marketing };
     for mail in mails {
         let outcome = match mail {
             Err(why) => Outcome::new(0, Fate::Rejected).because(why),
-            // At most once, as the campaign itself.
-            Ok(mail) => {
-                match provider.providers().hand_over(Class::Marketing, &mail.envelope, &mail.message, &NoGate).await {
-                    Handed::Answered { answer, .. } => fate::of(0, &answer).0,
-                    Handed::Halted(never) => match never {},
-                    Handed::Resting { cause, .. } => Outcome::new(0, Fate::Unsent).because(cause),
-                    Handed::Crowded { .. } => Outcome::new(0, Fate::Unsent).because("the rate allows no mail now"),
-                }
-            }
+            Ok(mail) => match provider.providers().hand_over(&origin, &mail.envelope, &mail.message, &NoGate).await {
+                Handed::Answered { answer, .. } => fate::of(0, &answer).0,
+                Handed::Halted(never) => match never {},
+                Handed::Resting { cause, .. } => Outcome::new(0, Fate::Unsent).because(cause),
+                Handed::Crowded { .. } => Outcome::new(0, Fate::Unsent).because("the rate allows no mail now"),
+            },
         };
         outcomes.push(TestOutcome { fate: outcome.fate, cause: outcome.cause });
     }

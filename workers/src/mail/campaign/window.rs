@@ -10,7 +10,7 @@ use super::{
 };
 use crate::mail::{
     Class,
-    providers::{Gate, Handed},
+    providers::{Gate, Handed, Origin},
 };
 use crate::{mail::Composed, worker::Stop};
 use bus_schema::{
@@ -212,8 +212,8 @@ impl Open<'_> {
         let Ready { index, contact, mail } = ready;
         let passage = Passage { open: self, index, contact };
         let providers = self.sending.prepared.outlet().providers();
-        let class = Class::Marketing;
-        match providers.hand_over(class, &mail.envelope, &mail.message, &passage).await {
+        let origin = Origin { tenant: self.sending.tenant, class: Class::Marketing };
+        match providers.hand_over(&origin, &mail.envelope, &mail.message, &passage).await {
             Handed::Answered { answer, provider } => {
                 let (outcome, trouble) = fate::of(index, &answer);
                 let outcome = Outcome { provider: Some(provider.to_string()), ..outcome };

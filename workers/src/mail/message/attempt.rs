@@ -8,7 +8,7 @@ use super::{
 use crate::{
     mail::{
         Class,
-        providers::{Gate, Handed},
+        providers::{Gate, Handed, Origin},
     },
     runtime::turn::Mine,
     worker::Stop,
@@ -69,16 +69,16 @@ pub(super) async fn run(
         Err(Unmade::Unfit(cause)) => return recording.end(MessageCommand::Park { generation, attempt, cause }).await,
     };
     let mail = &letter.mail;
-    let answer =
-        match outlet.providers().hand_over(Class::Transactional, &mail.envelope, &mail.message, &MyTurn(turn)).await {
-            Handed::Answered { answer, .. } => answer,
-            // Another process sends now. Nothing was handed over.
-            Handed::Halted(()) => return Ok(Rest::Until(parts.writer.clock().now())),
-            // Nothing was handed over, so nothing is recorded.
-            Handed::Resting { again, .. } | Handed::Crowded { again } => {
-                return Ok(Rest::Until(earlier(after(parts.writer.clock().now(), again), state.expires_at())));
-            }
-        };
+    let origin = Origin { tenant, class: Class::Transactional };
+    let answer = match outlet.providers().hand_over(&origin, &mail.envelope, &mail.message, &MyTurn(turn)).await {
+        Handed::Answered { answer, .. } => answer,
+        // Another process sends now. Nothing was handed over.
+        Handed::Halted(()) => return Ok(Rest::Until(parts.writer.clock().now())),
+        // Nothing was handed over, so nothing is recorded.
+        Handed::Resting { again, .. } | Handed::Crowded { again } => {
+            return Ok(Rest::Until(earlier(after(parts.writer.clock().now(), again), state.expires_at())));
+        }
+    };
     let message_id = letter.message_id;
     match verdict::of(&answer) {
         Verdict::Accepted { provider_id } => {

@@ -1,23 +1,29 @@
-//! Several providers in order, and which of them gets a mail.
+//! Several providers in order, and which of them gets a mail; each is spoken to over SMTP or by the interface of Amazon SES
+//! ([`TransportOptions`]).
 //!
 //! The first whose breaker lets mails pass is tried; another is tried only when the failure permits it, by the table of
 //! spec/EMAIL.md 5.2 as [`permits`] has it. A mail whose final dot was written and not answered never goes to another
 //! provider unless its class allows sending it twice. Rates of a provider and of a recipient's domain are kept by waiting;
 //! a mail that would wait long stays to be sent, so that nothing is lost and nobody else waits.
 
+mod account;
 mod breaker;
 mod bucket;
 mod domains;
 mod provider;
 #[cfg(test)]
 mod tests;
+mod transport;
 
+pub use account::ProviderRefused;
 pub use breaker::BreakerState;
 pub use domains::DomainLimit;
 pub use provider::{ProviderOptions, ProviderStatus};
+pub use transport::TransportOptions;
 
 use super::Class;
 use crate::smtp::{Accepted, Envelope, Failure, Stage, Timeouts, permits};
+use bus_schema::TenantId;
 use domains::Domains;
 use provider::{Provider, Tried};
 use std::{sync::Arc, time::Duration};
@@ -34,6 +40,13 @@ pub struct Providers(Arc<Inner>);
 struct Inner {
     list: Vec<Provider>,
     domains: Domains,
+}
+
+/// Whose mail it is. The class decides what may be done after a failure; a provider with books (SES) writes both into them.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    pub tenant: &'a TenantId,
+    pub class: Class,
 }
 
 /// Asked right before each time a mail is handed to a provider: after every wait, and again for the next provider.
@@ -111,7 +124,7 @@ impl Providers {
     /// taken.
     pub async fn hand_over<G: Gate>(
         &self,
-        class: Class,
+        origin: &Origin<'_>,
         envelope: &Envelope,
         message: &[u8],
         gate: &G,
@@ -127,7 +140,7 @@ impl Providers {
             if let Some((_, name)) = &failed {
                 self.passed_on(name);
             }
-            let answer = match provider.try_mail(envelope, message, gate).await {
+            let answer = match provider.try_mail(origin, envelope, message, gate).await {
                 Tried::Answered(answer) => answer,
                 // Nothing is known of this provider. What another one said stands.
                 Tried::Crowded { again } if failed.is_none() => return Handed::Crowded { again },
@@ -150,7 +163,7 @@ impl Providers {
             } else {
                 ticket.works();
             }
-            if !permits.fail_over.under(class) {
+            if !permits.fail_over.under(origin.class) {
                 return Handed::Answered { answer: Err(failure), provider: name };
             }
             failed = Some(match failed {
@@ -192,6 +205,8 @@ pub enum ProvidersError {
     Connections { name: String },
     #[error("the rate of the mail provider {name} is 0.001 to 1,000,000 mails a second")]
     Rate { name: String },
+    #[error("the certificates for the mail provider {name} cannot be used: {why}")]
+    Certificates { name: String, why: String },
     #[error(
         "the limit of {domain:?} is not one: it needs a domain or *, 1 to 1,000 connections and 0.001 to 1,000,000 mails a second"
     )]

@@ -1,11 +1,12 @@
 //! One provider: its connections, its rate, its breaker, and what was counted of it.
 
 use super::{
-    Gate, ProvidersError,
+    Gate, Origin, ProvidersError,
     breaker::{Breaker, BreakerState},
     bucket::{self, Bucket},
+    transport::{Transport, TransportOptions},
 };
-use crate::smtp::{Accepted, Envelope, Failure, Kind, Pool, SmtpOptions, Stage, Timeouts, permits};
+use crate::smtp::{Accepted, Envelope, Failure, Kind, Stage, Timeouts, permits};
 use std::{
     sync::{
         Arc,
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct ProviderOptions {
     /// For people, metrics and the log: small letters, digits, hyphens.
     pub name: String,
-    pub smtp: SmtpOptions,
+    pub transport: TransportOptions,
     pub connections: usize,
     /// Mails a second; `None`: as fast as it takes them.
     pub per_second: Option<f64>,
@@ -34,7 +35,8 @@ pub(super) struct Provider {
     pub(super) name: Arc<str>,
     pub(super) breaker: Breaker,
     pub(super) connections: usize,
-    pool: Pool,
+    pub(super) per_second: Option<f64>,
+    pub(super) transport: Transport,
     /// Shared with connections kept apart: the rate is the provider's.
     bucket: Option<Arc<Bucket>>,
     counts: Counts,
@@ -74,7 +76,7 @@ pub(super) enum Tried<H> {
 
 impl Provider {
     pub(super) fn try_new(options: ProviderOptions) -> Result<Self, ProvidersError> {
-        let ProviderOptions { name, smtp, connections, per_second } = options;
+        let ProviderOptions { name, transport, connections, per_second } = options;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.is_empty() || name.len() > 40 || !name.bytes().all(plain) {
             return Err(ProvidersError::Name { name });
@@ -85,11 +87,13 @@ impl Provider {
         if !per_second.is_none_or(bucket::is_rate) {
             return Err(ProvidersError::Rate { name });
         }
+        let transport = Transport::try_new(&name, transport, connections)?;
         Ok(Self {
             name: name.into(),
             breaker: Breaker::default(),
             connections,
-            pool: Pool::new(smtp, connections),
+            per_second,
+            transport,
             bucket: per_second.map(Bucket::new).map(Arc::new),
             counts: Counts::default(),
         })
@@ -97,13 +101,12 @@ impl Provider {
 
     /// The same provider, at the same rate, over connections of its own.
     pub(super) fn apart(&self, connections: usize, timeouts: impl FnOnce(&mut Timeouts)) -> Self {
-        let mut smtp = self.pool.options().clone();
-        timeouts(&mut smtp.timeouts);
         Self {
             name: self.name.clone(),
             breaker: Breaker::default(),
             connections,
-            pool: Pool::new(smtp, connections),
+            per_second: self.per_second,
+            transport: self.transport.apart(connections, timeouts),
             bucket: self.bucket.clone(),
             counts: Counts::default(),
         }
@@ -111,9 +114,15 @@ impl Provider {
 
     /// One mail: over another connection too, when an old one turns out to be gone before anything of the message was
     /// written (spec/EMAIL.md 5.2).
-    pub(super) async fn try_mail<G: Gate>(&self, envelope: &Envelope, message: &[u8], gate: &G) -> Tried<G::Halt> {
-        let mut lease = match self.pool.lease().await {
-            Ok(lease) => lease,
+    pub(super) async fn try_mail<G: Gate>(
+        &self,
+        origin: &Origin<'_>,
+        envelope: &Envelope,
+        message: &[u8],
+        gate: &G,
+    ) -> Tried<G::Halt> {
+        let mut held = match self.transport.hold().await {
+            Ok(held) => held,
             Err(failure) => return self.answered(Err(failure)),
         };
         // With the connection in hand, so that what waited for one does not leave in a burst.
@@ -128,11 +137,11 @@ impl Provider {
             if let Err(halt) = gate.pass().await {
                 return Tried::Halted(halt);
             }
-            let used = lease.is_used();
-            match lease.send(envelope, message).await {
+            let used = held.is_used();
+            match held.send(origin, envelope, message).await {
                 Err(Failure { stage: Stage::Mail | Stage::Rcpt | Stage::Data, kind: Kind::Lost, .. }) if used => {
-                    lease = match lease.renewed().await {
-                        Ok(lease) => lease,
+                    held = match held.renewed().await {
+                        Ok(held) => held,
                         Err(failure) => return self.answered(Err(failure)),
                     };
                 }

@@ -10,7 +10,10 @@ use crate::{
 };
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use tempfile::TempDir;
 
@@ -24,12 +27,17 @@ fn provider(name: &str, port: u16) -> ProviderOptions {
     let security = Security::PlainForLoopbackOnly;
     let mut smtp = SmtpOptions::new("127.0.0.1", port, security, ehlo, Roots::none().unwrap());
     (smtp.timeouts.greeting, smtp.timeouts.dot) = (Duration::from_secs(5), Duration::from_secs(5));
-    ProviderOptions { name: name.into(), smtp, connections: 2, per_second: None }
+    ProviderOptions { name: name.into(), transport: TransportOptions::Smtp(smtp), connections: 2, per_second: None }
 }
 
 fn pair(first: u16, second: &Sink) -> Providers {
     let list = vec![provider("first", first), provider("second", second.address().port())];
     Providers::try_new(list, Vec::new()).unwrap()
+}
+
+fn marketing() -> Origin<'static> {
+    static TENANT: LazyLock<TenantId> = LazyLock::new(|| TenantId::try_new("acme").unwrap());
+    Origin { tenant: &TENANT, class: Class::Marketing }
 }
 
 fn envelope() -> Envelope {
@@ -80,7 +88,7 @@ async fn every_stage_of_the_table_decides_who_gets_the_mail() {
         let ((first, _one), (second, _two)) =
             (sink(Faults::always(point, act.clone())).await, sink(Faults::none()).await);
         let providers = pair(first.address().port(), &second);
-        let handed = providers.hand_over(Class::Marketing, &envelope(), &message(number), &NoGate).await;
+        let handed = providers.hand_over(&marketing(), &envelope(), &message(number), &NoGate).await;
         let expected = match stays {
             Some(code) => ("first".to_owned(), Some(code.to_owned())),
             None => ("second".to_owned(), None),
@@ -98,7 +106,9 @@ async fn what_may_be_sent_twice_goes_to_the_other_after_silence() {
     let ((first, _one), (second, _two)) =
         (sink(Faults::always(Point::Taken, Act::Drop)).await, sink(Faults::none()).await);
     let providers = pair(first.address().port(), &second);
-    let handed = providers.hand_over(Class::Transactional, &envelope(), &message(1), &NoGate).await;
+    let handed = providers
+        .hand_over(&Origin { class: Class::Transactional, ..marketing() }, &envelope(), &message(1), &NoGate)
+        .await;
     assert_eq!(outcome(handed), ("second".to_owned(), None));
     let ids: Vec<String> =
         [first.taken().unwrap(), second.taken().unwrap()].concat().into_iter().map(|mail| mail.message_id).collect();
@@ -112,7 +122,7 @@ async fn a_provider_that_is_away_is_left_alone_and_found_again() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let providers = pair(free.port(), &second);
     for number in 0..20 {
-        let handed = providers.hand_over(Class::Marketing, &envelope(), &message(number), &NoGate).await;
+        let handed = providers.hand_over(&marketing(), &envelope(), &message(number), &NoGate).await;
         assert_eq!(outcome(handed), ("second".to_owned(), None));
     }
     let status = providers.status();
@@ -122,7 +132,7 @@ async fn a_provider_that_is_away_is_left_alone_and_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let back = Sink::start(folder.path(), SinkOptions { listen: free, ..SinkOptions::default() }).await.unwrap();
     tokio::time::sleep(status[0].breaker.rests.unwrap()).await;
-    let handed = providers.hand_over(Class::Marketing, &envelope(), &message(99), &NoGate).await;
+    let handed = providers.hand_over(&marketing(), &envelope(), &message(99), &NoGate).await;
     assert_eq!(outcome(handed), ("first".to_owned(), None));
     assert_eq!((providers.status()[0].breaker.word, back.taken().unwrap().len()), ("closed", 1));
 }
@@ -135,12 +145,12 @@ async fn when_all_rest_nothing_is_sent_and_the_reason_is_known() {
     );
     let providers = pair(first.address().port(), &second);
     for number in 0..5 {
-        let handed = providers.hand_over(Class::Marketing, &envelope(), &message(number), &NoGate).await;
+        let handed = providers.hand_over(&marketing(), &envelope(), &message(number), &NoGate).await;
         assert!(
             matches!(&handed, Handed::Answered { answer: Err(failure), .. } if !crate::smtp::permits(failure).unknown)
         );
     }
-    match providers.hand_over(Class::Marketing, &envelope(), &message(9), &NoGate).await {
+    match providers.hand_over(&marketing(), &envelope(), &message(9), &NoGate).await {
         Handed::Resting { cause, again } => {
             assert!(cause == "mail 421 4.3.2" && again <= Duration::from_secs(1), "{cause} {again:?}");
         }
@@ -169,10 +179,10 @@ async fn the_gate_is_asked_before_every_provider() {
         (sink(Faults::always(Point::Rcpt, Act::Say("454 4.7.0 no".into()))).await, sink(Faults::none()).await);
     let providers = pair(first.address().port(), &second);
     let gate = |open| Counted { asked: AtomicU32::new(0), open };
-    let closed = providers.hand_over(Class::Marketing, &envelope(), &message(1), &gate(0)).await;
+    let closed = providers.hand_over(&marketing(), &envelope(), &message(1), &gate(0)).await;
     assert_eq!(closed, Handed::Halted("closed"));
     // Closed between the two: what the first one said is what is known.
-    match providers.hand_over(Class::Marketing, &envelope(), &message(2), &gate(1)).await {
+    match providers.hand_over(&marketing(), &envelope(), &message(2), &gate(1)).await {
         Handed::Answered { answer: Err(Failure { kind: Kind::Refused, .. }), provider } => {
             assert_eq!(&*provider, "first")
         }
@@ -181,7 +191,7 @@ async fn the_gate_is_asked_before_every_provider() {
     assert_eq!(second.taken().unwrap().len(), 0);
     let both = gate(2);
     assert!(matches!(
-        providers.hand_over(Class::Marketing, &envelope(), &message(3), &both).await,
+        providers.hand_over(&marketing(), &envelope(), &message(3), &both).await,
         Handed::Answered { answer: Ok(_), .. }
     ));
     assert_eq!((both.asked.into_inner(), second.taken().unwrap().len()), (2, 1));
@@ -196,7 +206,7 @@ async fn a_rate_is_kept_over_all_connections() {
     let began = std::time::Instant::now();
     let sends = (0..60).map(|number| {
         let providers = providers.clone();
-        async move { providers.hand_over(Class::Marketing, &envelope(), &message(number), &NoGate).await }
+        async move { providers.hand_over(&marketing(), &envelope(), &message(number), &NoGate).await }
     });
     let all = futures::future::join_all(sends).await;
     let taken = all.iter().filter(|handed| matches!(handed, Handed::Answered { answer: Ok(_), .. })).count();
@@ -213,7 +223,7 @@ async fn a_mail_lost_with_an_old_connection_goes_over_a_new_one() {
     let providers = Providers::try_new(vec![provider("only", sink.address().port())], Vec::new()).unwrap();
     let mut taken = 0;
     for number in 0..40 {
-        let handed = providers.hand_over(Class::Marketing, &envelope(), &message(number), &NoGate).await;
+        let handed = providers.hand_over(&marketing(), &envelope(), &message(number), &NoGate).await;
         taken += usize::from(matches!(handed, Handed::Answered { answer: Ok(_), .. }));
     }
     assert_eq!(sink.taken().unwrap().len(), taken);
