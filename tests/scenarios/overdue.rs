@@ -72,9 +72,12 @@ async fn what_hangs_raises_an_alarm_that_ends_with_it() {
     let (order, seat) = paid(&client).await;
     let alarm = raised(&client, order).await;
     assert_eq!((&alarm["what"], &alarm["tenant"]), (&json!("fulfilment_overdue"), &json!(platform.ready.tenant)));
-    let overdue = client.read("/v1/fulfilments?filter[overdue][_eq]=true").await.expect(200).json();
-    assert_eq!(overdue["items"].as_array().map(Vec::len), Some(1), "{overdue}");
-    assert_eq!(overdue["items"][0]["lines"][0]["state"], "wanted");
+    let overdue = async || {
+        client.get("/v1/fulfilments?filter[overdue][_eq]=true").send().await.expect(200).json()["items"].clone()
+    };
+    eventually("it is listed as overdue", 15, async || overdue().await.as_array().is_some_and(|list| list.len() == 1))
+        .await;
+    assert_eq!(overdue().await[0]["lines"][0]["state"], "wanted");
     let text = client.get("/metrics").send().await.text();
     assert!(text.lines().any(|line| line.contains("alarm") && line.ends_with(" 1")), "{text}");
     // Another tenant has no alarms to look at.
