@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::sync::OnceLock;
 use workers::mail::{
-    feedback::{Feedback, Noted, report::Said},
+    feedback::{Addressed, Feedback, MailAddressed, Noted, report::Said},
     sns::{Certificates, FetchError, Fetcher, Sns, SnsNoted, SnsOptions},
 };
 
@@ -35,7 +35,7 @@ impl Desk {
 
     /// From now on messages of SNS are taken. Once; later calls change nothing.
     pub fn hear_sns(&self, options: SnsOptions) -> Result<(), FetchError> {
-        let certificates = Certificates::new(Fetcher::system()?);
+        let certificates = Certificates::new(Fetcher::system(options.address)?);
         _ = self.sns.set(Sns::new(options, certificates, self.feedback.clone(), Clock::System));
         Ok(())
     }
@@ -77,7 +77,7 @@ fn shown(noted: Noted) -> InboundNoted {
     let (mail, said, news) = match noted {
         Noted::NoReport => return InboundNoted::nothing("no_report"),
         Noted::Unmatched => return InboundNoted::nothing("unmatched"),
-        Noted::Recorded { mail, said, news } => (mail.mail, said, news),
+        Noted::Recorded { mail, said, news } => (mail, said, news),
     };
     let (word, kind, status) = match said {
         Said::Bounced { kind, status } => ("bounced", Some(kind.as_str()), status),
@@ -86,12 +86,13 @@ fn shown(noted: Noted) -> InboundNoted {
         Said::NotSpam => ("not_spam", None, None),
         Said::Nothing => return InboundNoted::nothing("no_report"),
     };
-    InboundNoted {
-        outcome: if news { "recorded" } else { "known" },
-        said: Some(word),
-        kind,
-        status,
-        campaign: Some(mail.campaign),
-        contact: Some(mail.contact),
+    let outcome = if news { "recorded" } else { "known" };
+    let noted = InboundNoted { said: Some(word), kind, status, ..InboundNoted::nothing(outcome) };
+    match mail {
+        Addressed::Campaign(MailAddressed { mail, .. }) => {
+            InboundNoted { campaign: Some(mail.campaign), contact: Some(mail.contact), ..noted }
+        }
+        Addressed::Message { id, .. } => InboundNoted { message: Some(id), ..noted },
+        Addressed::Test { id, .. } => InboundNoted { test: Some(id), ..noted },
     }
 }

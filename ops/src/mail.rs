@@ -82,6 +82,9 @@ pub struct MailArgs {
     /// Also believe signatures of version 1 (SHA-1), which a topic has unless its SignatureVersion is set to 2
     #[arg(long, env = "MILLRACE_SNS_SHA1", requires = "sns_topics")]
     pub sns_sha1: bool,
+    /// Where the hosts of SNS are asked instead, on this machine; their certificates are verified all the same. For tests
+    #[arg(long, env = "MILLRACE_SNS_ADDRESS", hide = true, requires = "sns_topics")]
+    pub sns_address: Option<SocketAddr>,
     /// Connections at once
     #[arg(long, env = "MILLRACE_MAIL_CONNECTIONS", default_value_t = 8)]
     pub mail_connections: usize,
@@ -122,7 +125,11 @@ impl MailArgs {
             Ok((TenantId::try_new(tenant.trim()).map_err(|_| wrong())?, topic.trim().to_owned()))
         };
         let topics = self.sns_topics.iter().map(topic).collect::<Result<BTreeSet<_>, MailArgsError>>()?;
-        Ok(Some(SnsOptions { topics, sha1: self.sns_sha1 }).filter(|options| !options.topics.is_empty()))
+        if let Some(address) = self.sns_address.filter(|address| !address.ip().is_loopback()) {
+            return Err(MailArgsError::SnsElsewhere { address });
+        }
+        let options = SnsOptions { topics, address: self.sns_address, sha1: self.sns_sha1 };
+        Ok(Some(options).filter(|options| !options.topics.is_empty()))
     }
 
     /// What the server for bounces calls itself.
@@ -203,6 +210,8 @@ pub enum MailArgsError {
     File { path: String, source: io::Error },
     #[error("{text:?} names no topic: write TENANT=arn:aws:sns:REGION:ACCOUNT:NAME")]
     Topic { text: String },
+    #[error("hosts of SNS are asked at their own addresses, or at one of this machine, not at {address}")]
+    SnsElsewhere { address: SocketAddr },
     #[error("{path} holds no credentials: the first line is the user, the second the password")]
     Credentials { path: String },
     #[error("{path} does not describe mail providers: {source}; see the runbook sending-stopped.md for its form")]

@@ -73,12 +73,18 @@ impl MailDesk for PreparedMail {
         })
     }
 
-    fn test(&self, draft: MailDraft, test: Uuid, to: Vec<String>) -> BoxFuture<'_, Result<Vec<TestOutcome>, Problem>> {
+    fn test(
+        &self,
+        draft: MailDraft,
+        test: Uuid,
+        place: u16,
+        to: String,
+    ) -> BoxFuture<'_, Result<TestOutcome, Problem>> {
         Box::pin(async move {
             let unfit = |why: String| Problem::new(ProblemCode::Rejected, why);
             let outlet = self.outlet.clone().ok_or_else(|| unfit(NO_OUTLET.to_owned()))?;
-            match preview::send_test(draft_of(draft), outlet, test, to).await.map_err(failed)? {
-                Ok(outcomes) => Ok(outcomes),
+            match preview::send_test(draft_of(draft), outlet, test, place, to).await.map_err(failed)? {
+                Ok(outcome) => Ok(outcome),
                 Err(TestFault::Unfit(why)) => Err(unfit(why)),
                 Err(TestFault::Words(fault)) => Err(Problem::validation(vec![placed(&fault)])),
             }

@@ -141,7 +141,8 @@ impl Platform {
         if !board.caught_up(BOARD_WITHIN).await {
             tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
         }
-        let feedback_desk = Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone())));
+        let feedback_desk =
+            Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone(), views.clone())));
         let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
         let (fulfilments, fulfilment_timers) =
             fulfilment::start(runtime, processes.fulfilment(), data.root().join("fulfilments.json"));

@@ -20,6 +20,18 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  millrace up --data-dir ./data
+  millrace up --mail-host smtp.example.com --mail-credentials /etc/millrace/smtp \\
+      --mail-from-domain shop.example --public-url https://shop.example
+  millrace up --mail-providers providers.json --mail-from-domain shop.example --public-url https://shop.example \\
+      --sns-topic main=arn:aws:sns:eu-west-1:123456789012:mails
+
+A providers.json with Amazon SES first and an SMTP server behind it:
+  {\"providers\": [
+    {\"name\": \"ses\", \"kind\": \"ses\", \"region\": \"eu-west-1\", \"credentials\": \"/etc/millrace/ses\",
+     \"configuration_set\": \"mails\", \"per_second\": 14},
+    {\"name\": \"relay\", \"host\": \"relay.example.com\", \"port\": 587, \"security\": \"starttls\"}]}")]
 pub struct UpArgs {
     /// Where everything is kept; made when it does not exist
     #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "data")]

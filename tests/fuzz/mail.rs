@@ -7,7 +7,7 @@ use bus_schema::{
     mail::response::{MailRef, Seat},
 };
 use uuid::Uuid;
-use workers::mail::{Domain, IntentKey, Verp, feedback::report, links};
+use workers::mail::{Domain, IntentKey, ReturnAddress, Verp, feedback::report, links};
 use writers::mail::tracking::{TrackedMail, is_target, label};
 
 const WORDS: &[&[u8]] = &[
@@ -64,8 +64,9 @@ fn addresses_of_bounces() {
     let words: [&[u8]; 6] = [b"b-", b"@", b"<", b">", b"aaaaaaaa", "ä".as_bytes()];
     run("addresses of bounces", &[to.as_bytes(), b"b-x@y.example"], &words, |input| {
         let text = String::from_utf8_lossy(input);
-        Verp::all_in(&text).iter().for_each(|found| assert_eq!(Verp::all_in(&found.to_string()), [*found]));
-        Verp::of_address(&text).is_some()
+        let all = ReturnAddress::all_in(&text);
+        all.iter().for_each(|found| assert_eq!(ReturnAddress::all_in(&found.to_string()), [*found]));
+        ReturnAddress::of_address(&text).is_some()
     });
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use workers::smtp::sink::{Sink, SinkOptions};
 
 /// A report that a mail could not be delivered, or what else the fields say.
-fn dsn(to: &str, fields: &str) -> String {
+pub(super) fn dsn(to: &str, fields: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.example\r\nTo: {to}\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\nContent-Type: \
          multipart/report; report-type=delivery-status; boundary=b1\r\n\r\n--b1\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n\
@@ -22,7 +22,7 @@ fn dsn(to: &str, fields: &str) -> String {
 }
 
 /// A report of a mailbox about the mail with this header.
-fn arf(kind: &str, mail: &str) -> String {
+pub(super) fn arf(kind: &str, mail: &str) -> String {
     format!(
         "From: fbl@mailbox.example\r\nTo: fbl@garden.example\r\nSubject: FW\r\nMIME-Version: 1.0\r\nContent-Type: \
          multipart/report; report-type=feedback-report; boundary=b2\r\n\r\n--b2\r\nContent-Type: text/plain\r\n\r\nA report.\r\n\
@@ -32,10 +32,10 @@ fn arf(kind: &str, mail: &str) -> String {
 }
 
 /// Speaks SMTP and gives the last answer to each command.
-struct Peer(BufReader<TcpStream>);
+pub(super) struct Peer(BufReader<TcpStream>);
 
 impl Peer {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
         let mut peer = Self(BufReader::new(TcpStream::connect(address).await.expect("it listens")));
         assert!(peer.answer().await.starts_with("220"));
         assert!(peer.say("EHLO mx.example").await.starts_with("250"));
@@ -57,7 +57,7 @@ impl Peer {
         self.answer().await
     }
 
-    async fn deliver(&mut self, to: &str, message: &str) -> String {
+    pub(super) async fn deliver(&mut self, to: &str, message: &str) -> String {
         assert!(self.say("MAIL FROM:<>").await.starts_with("250"));
         let answer = self.say(&format!("RCPT TO:<{to}>")).await;
         if !answer.starts_with("250") {
@@ -74,12 +74,12 @@ fn senders(sink: &Sink) -> BTreeMap<String, String> {
     sink.taken().expect("the ledger").into_iter().map(|taken| (taken.recipient, taken.sender)).collect()
 }
 
-async fn hand_in(client: &Client, message: String) -> Value {
+pub(super) async fn hand_in(client: &Client, message: String) -> Value {
     let ask = client.ask(reqwest::Method::POST, "/v1/mail/inbound").body("message/rfc822", message);
     ask.send().await.expect(200).json()
 }
 
-async fn suppressed(client: &Client) -> Vec<(String, String)> {
+pub(super) async fn suppressed(client: &Client) -> Vec<(String, String)> {
     let items = client.all("/v1/suppressions").await;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let reasons = |item: &Value| item["reasons"].as_array().cloned().unwrap_or_default();

@@ -36,7 +36,7 @@ impl Visitor {
 pub(super) struct Received {
     pub(super) links: Vec<String>,
     pub(super) pixel: Option<String>,
-    message: String,
+    pub(super) message: String,
 }
 
 /// The mails of a sink by receiver; quoted-printable is undone as far as links need it.
@@ -65,7 +65,7 @@ const HTML: &str = "<html><body><p>Hello {{ first_name | default('you') }}</p>\
     <a href=\"https://shop.example/c\">Three</a> <a data-no-track href=\"https://plain.example/\">Plain</a> \
     <a href=\"mailto:a@shop.example\">Mail</a></body></html>";
 
-async fn launch(client: &Client, tag: &str, purpose: &str, tracking: Value) -> Uuid {
+pub(super) async fn launch(client: &Client, tag: &str, purpose: &str, tracking: Value) -> Uuid {
     let segment = json!({"filter": {"tags": {"_eq": tag}}, "purpose": purpose});
     launch_to(client, &segment, tracking).await
 }

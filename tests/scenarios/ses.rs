@@ -111,8 +111,9 @@ async fn a_message_through_ses_is_sent_at_least_once() {
         let text = String::from_utf8_lossy(message).into_owned();
         text.lines().find(|line| line.starts_with("Message-ID:")).expect("it has one").to_owned()
     };
-    let token = &taken[1].tags["intent"];
-    assert!(id(&taken[1].message).contains(token.as_str()), "{token}");
+    let intent = &taken[1].tags["intent"];
+    assert!(String::from_utf8_lossy(&taken[1].message).contains(&format!("X-Millrace-Mail: {intent}")), "{intent}");
+    assert_eq!(taken[1].feedback, format!("b-{intent}@garden.example"), "check 3");
     assert_eq!(id(&taken[1].message), id(&posting::mails(&sink, "eve@x.example")[0].message), "one Message-ID");
 }
 

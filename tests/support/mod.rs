@@ -10,6 +10,7 @@ mod s3;
 mod sender;
 mod server;
 pub(crate) mod ses;
+pub(crate) mod sns;
 mod world;
 
 pub(crate) use archived::{Archived, all_archived};

@@ -22,7 +22,7 @@ use axum::{
 };
 use bus_schema::{
     crm::contact::ContactDetails,
-    mail::{campaign::ConsentPurpose, chunk::Fate, test_send::TestOutcome},
+    mail::{campaign::ConsentPurpose, chunk::Fate, feedback::BounceKind, test_send::TestOutcome},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,7 +34,7 @@ use writers::{
     mail::{
         campaign::{Campaign, CampaignRejection, CampaignStatus},
         suppression,
-        test_send::{MAX_ADDRESSES, TestSend, TestSendCommand},
+        test_send::{MAX_ADDRESSES, TestReturned, TestSend, TestSendCommand},
     },
 };
 
@@ -45,7 +45,7 @@ const CONTACTS: &str = "crm.contact:read";
 const TESTS: u32 = 60;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(preview_mail)).routes(routes!(test))
+    OpenApiRouter::new().routes(routes!(preview_mail)).routes(routes!(test)).routes(routes!(test_result))
 }
 
 /// 409 unless a campaign's words are fit for its purpose and marketing says whose it is. What is missing altogether the
@@ -195,10 +195,17 @@ pub struct AddressResult {
     pub state: &'static str,
     /// A stage and a code of the provider, or why nothing was sent.
     pub cause: Option<String>,
+    /// How final the bounce is, if it came back: `permanent`, `transient` or `undetermined`.
+    pub bounced: Option<&'static str>,
+    /// Of the bounce, when it is told (RFC 3463).
+    #[schema(example = "5.1.1")]
+    pub status: Option<String>,
+    /// Whoever got it called it spam.
+    pub complained: bool,
 }
 
-impl From<TestOutcome> for AddressResult {
-    fn from(outcome: TestOutcome) -> Self {
+impl AddressResult {
+    fn new(outcome: TestOutcome, returned: Option<&TestReturned>) -> Self {
         let state = match outcome.fate {
             Fate::Accepted => "accepted",
             Fate::Rejected => "rejected",
@@ -207,7 +214,19 @@ impl From<TestOutcome> for AddressResult {
             Fate::Skipped => "skipped",
             Fate::Unsent => "unsent",
         };
-        Self { state, cause: outcome.cause }
+        let TestReturned { bounce, status, complained } = returned.cloned().unwrap_or_default();
+        let bounced = bounce.map(BounceKind::as_str);
+        Self { state, cause: outcome.cause, bounced, status, complained }
+    }
+}
+
+impl TestResult {
+    fn of(id: Uuid, test: &TestSend) -> Self {
+        let outcomes = (0u16..).zip(test.outcomes());
+        Self {
+            id,
+            results: outcomes.map(|(place, outcome)| AddressResult::new(outcome, test.returned(place))).collect(),
+        }
     }
 }
 
@@ -219,7 +238,7 @@ struct TestMail {
 
 /// Sends a campaign's mail to its author's mailboxes, now and once each, with `[Test]` before the subject. It is no part of
 /// the campaign's counts, its links lead nowhere, and its event has no address. The same request again (`Idempotency-Key`)
-/// sends nothing and gives the same answer. At most 60 test mails an hour. Needs `mail.campaign:write`, and `crm.contact:read`
+/// sends nothing and says what became of it. At most 60 test mails an hour. Needs `mail.campaign:write`, and `crm.contact:read`
 /// for contacts.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/test", tag = "campaigns", request_body = NewTest,
     params(("id" = Uuid, Path)), responses((status = 200, body = TestResult),
@@ -247,34 +266,52 @@ async fn test(State(app): State<App>, Path(id): Path<Uuid>, command: Command<New
     let addresses = mails.iter().map(|mail| draft.key.claim("mail.test", &mail.to)).collect();
     let request = TestSendCommand::Request { campaign: id, addresses };
     let receipt = app.writer.execute::<TestSend>(tenant, test, &command.meta, &request).await?;
-    let outcomes = if receipt.replayed {
-        app.writer.load::<TestSend>(tenant, test).await?.state.outcomes()
-    } else {
+    if !receipt.replayed {
         let mut outcomes = Vec::new();
-        for mail in mails {
-            outcomes.push(send(&app, &draft, test, mail).await?);
+        for (place, mail) in (0u16..).zip(mails) {
+            outcomes.push(send(&app, &draft, (test, place), mail).await?);
         }
         let meta = Meta { command: command.meta.command.step("finish"), if_match: None, ..command.meta.clone() };
-        let finish = TestSendCommand::Finish { outcomes: outcomes.clone() };
+        let finish = TestSendCommand::Finish { outcomes };
         app.writer.execute::<TestSend>(tenant, test, &meta, &finish).await?;
-        outcomes
-    };
-    let results = outcomes.into_iter().map(AddressResult::from).collect();
-    let mut response = Json(TestResult { id: test, results }).into_response();
+    }
+    let state = app.writer.load::<TestSend>(tenant, test).await?;
+    let mut response = Json(TestResult::of(test, &state.state)).into_response();
     if receipt.replayed {
         mark_replayed(response.headers_mut());
     }
     Ok(response)
 }
 
-async fn send(app: &App, draft: &MailDraft, test: Uuid, mail: TestMail) -> Result<TestOutcome, Problem> {
+/// What became of a test, and what came back about it since. Needs `mail.campaign:read`.
+#[utoipa::path(get, path = "/v1/campaigns/{id}/tests/{test}", tag = "campaigns",
+    params(("id" = Uuid, Path), ("test" = Uuid, Path)),
+    responses((status = 200, body = TestResult), (status = 404, body = ProblemDocument)))]
+async fn test_result(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, test)): Path<(Uuid, Uuid)>,
+) -> Result<Json<TestResult>, Problem> {
+    caller.allow(READ)?;
+    let found = app.writer.load::<TestSend>(&caller.tenant, test).await?;
+    if found.state.campaign() != Some(id) {
+        return Err(Problem::not_found("test"));
+    }
+    Ok(Json(TestResult::of(test, &found.state)))
+}
+
+async fn send(
+    app: &App,
+    draft: &MailDraft,
+    (test, place): (Uuid, u16),
+    mail: TestMail,
+) -> Result<TestOutcome, Problem> {
     let held = suppression::held(&app.writer, &draft.tenant, &mail.to).await?;
     if let Some(reason) = held.into_iter().find(|reason| reason.stops_transactional()) {
         return Ok(TestOutcome { fate: Fate::Skipped, cause: Some(format!("suppressed: {}", reason.as_str())) });
     }
     let draft = MailDraft { receiver: mail.details, ..draft.clone() };
-    let outcome = app.mail.test(draft, test, vec![mail.to]).await?.pop();
-    Ok(outcome.unwrap_or(TestOutcome { fate: Fate::Unsent, cause: None }))
+    app.mail.test(draft, test, place, mail.to).await
 }
 
 /// Who gets which words.

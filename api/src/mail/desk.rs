@@ -29,8 +29,9 @@ pub trait MailDesk: Send + Sync + 'static {
     /// A mail as its receiver would get it. 422 when this receiver lacks what the words need.
     fn preview(&self, draft: MailDraft) -> BoxFuture<'_, Result<MailPreview, Problem>>;
 
-    /// Sends it to other addresses, once each, now; `test` names the test.
-    fn test(&self, draft: MailDraft, test: Uuid, to: Vec<String>) -> BoxFuture<'_, Result<Vec<TestOutcome>, Problem>>;
+    /// Sends it to another address, once, now; `test` names the test and `place` the address in it.
+    fn test(&self, draft: MailDraft, test: Uuid, place: u16, to: String)
+    -> BoxFuture<'_, Result<TestOutcome, Problem>>;
 }
 
 /// A campaign as it is now, and whose words it is to have.

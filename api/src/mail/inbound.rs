@@ -51,14 +51,20 @@ pub struct InboundNoted {
     /// Of a bounce, when it is told (RFC 3463).
     #[schema(example = "5.1.1")]
     pub status: Option<String>,
+    /// Of a campaign's mail, with its receiver.
     pub campaign: Option<Uuid>,
     pub contact: Option<Uuid>,
+    /// Of a mail to one person.
+    pub message: Option<Uuid>,
+    /// Of a test of a campaign.
+    pub test: Option<Uuid>,
 }
 
 impl InboundNoted {
     /// Nothing was recorded.
     pub fn nothing(outcome: &'static str) -> Self {
-        Self { outcome, said: None, kind: None, status: None, campaign: None, contact: None }
+        let (said, kind, status) = (None, None, None);
+        Self { outcome, said, kind, status, campaign: None, contact: None, message: None, test: None }
     }
 }
 

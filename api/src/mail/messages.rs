@@ -113,7 +113,8 @@ pub struct SenderJson {
 #[schema(as = MessageStep)]
 pub struct StepJson {
     pub at: String,
-    /// A state, or `requeued`, or `unknown`: the provider may have taken it, and it is sent again with the same Message-ID.
+    /// A state, or `requeued`, or `unknown`: the provider may have taken it, and it is sent again with the same Message-ID; or
+    /// what came back beside a bounce: `delivered`, `complained`, `complaint_withdrawn`.
     pub what: String,
     pub generation: u32,
     /// Counts the attempts of a generation.

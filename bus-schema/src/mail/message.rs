@@ -5,6 +5,7 @@
 //! says is sealed under the receiver's key, so it is gone with the receiver. Secrets do not belong into it: the link of a
 //! password reset is made while the mail is made.
 
+use super::feedback::BounceKind;
 use crate::{
     events,
     sealed::{Personal, Sealed},
@@ -26,6 +27,9 @@ events! {
         Cancelled(MessageCancelled) = "message.cancelled" @ 1,
         Bounced(MessageBounced) = "message.bounced" @ 1,
         Requeued(MessageRequeued) = "message.requeued" @ 1,
+        Delivered(MessageDelivered) = "message.delivered" @ 1,
+        Complained(MessageComplained) = "message.complained" @ 1,
+        ComplaintWithdrawn(MessageComplaintWithdrawn) = "message.complaint_withdrawn" @ 1,
     }
 }
 
@@ -201,8 +205,31 @@ pub struct MessageCancelled {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MessageBounced {
     pub generation: u32,
-    /// A code: `5.1.1`.
+    /// A code: `5.1.1`, or how final it is when there is none.
     pub cause: String,
+    /// How final it is. A graver one may follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<BounceKind>,
+}
+
+/// Its receiver's server took it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MessageDelivered {
+    pub generation: u32,
+}
+
+/// Its receiver called it spam.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MessageComplained {
+    pub generation: u32,
+    /// A word of RFC 5965: `abuse`, `fraud`, …
+    pub kind: String,
+}
+
+/// Its receiver said that it is no spam.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MessageComplaintWithdrawn {
+    pub generation: u32,
 }
 
 /// Somebody wants it to be sent, again or after all. A higher generation is another mail with a Message-ID of its own; the

@@ -197,6 +197,9 @@ impl RecordView for Messages {
                 row.end(MessageState::Bounced, Some(&bounced.cause));
                 row.step(at, "bounced", None, Some(&bounced.cause));
             }
+            MessageEvent::Delivered(_) => _ = row.step(at, "delivered", None, None),
+            MessageEvent::Complained(complained) => _ = row.step(at, "complained", None, Some(&complained.kind)),
+            MessageEvent::ComplaintWithdrawn(_) => _ = row.step(at, "complaint_withdrawn", None, None),
             MessageEvent::Requeued(requeued) => {
                 row.end(MessageState::Queued, None);
                 row.generation = requeued.generation;
@@ -248,8 +251,8 @@ mod tests {
     use bus_schema::{
         Actor,
         mail::message::{
-            MessageAccepted, MessageBounced, MessageDeferred, MessageExpired, MessageParked, MessageRequested,
-            MessageRequeued, MessageWithheld,
+            MessageAccepted, MessageBounced, MessageComplained, MessageDeferred, MessageExpired, MessageParked,
+            MessageRequested, MessageRequeued, MessageWithheld,
         },
     };
 
@@ -304,13 +307,14 @@ mod tests {
             accepted(0, 3, "one@x.example"),
             MessageRequeued { generation: 1, expires_at: AT }.into(),
             accepted(1, 1, "two@x.example"),
-            MessageBounced { generation: 1, cause: "5.1.1".into() }.into(),
+            MessageBounced { generation: 1, cause: "5.1.1".into(), kind: None }.into(),
+            MessageComplained { generation: 1, kind: "abuse".into() }.into(),
         ];
         let row = row_of(&events);
         given::<Messages>(events).then_row(row.clone()).await;
         assert_eq!((row.state, row.cause.as_deref(), row.generation), (MessageState::Bounced, Some("5.1.1"), 1));
         let whats: Vec<&str> = row.attempts.iter().map(|step| step.what.as_str()).collect();
-        assert_eq!(whats, ["deferred", "unknown", "accepted", "requeued", "accepted", "bounced"]);
+        assert_eq!(whats, ["deferred", "unknown", "accepted", "requeued", "accepted", "bounced", "complained"]);
         assert_eq!(row.attempts[4].provider_id.as_deref(), Some("q1"));
         let partitions: Vec<String> = Messages::entries(ID, &row).into_iter().map(|entry| entry.partition).collect();
         assert_eq!(partitions, ["one", "two"]);

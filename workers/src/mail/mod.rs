@@ -28,6 +28,7 @@ mod tests;
 mod token;
 mod utm;
 mod verp;
+mod verp_single;
 
 pub use address::{AddressError, Domain, MailAddress};
 pub use class::Class;
@@ -37,3 +38,4 @@ pub use list::{FeedbackId, ListId, Unsubscribe};
 pub use plain_text::{PlainTextError, plain_text};
 pub use token::{IntentKey, Token};
 pub use verp::{MAIL_HEADER, Verp};
+pub use verp_single::{ReturnAddress, SingleVerp};

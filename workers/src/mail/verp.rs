@@ -58,7 +58,7 @@ impl Verp {
         token.bytes().get(..PROOF).is_some_and(|bytes| bool::from(bytes.ct_eq(&self.proof)))
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         let bytes = token::from_base32(text).filter(|_| text.len() == LENGTH)?;
         let (campaign, rest) = bytes.split_at_checked(16)?;
         let [high, middle, low, index @ ..] = rest.get(..5)? else { return None };

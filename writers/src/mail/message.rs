@@ -5,8 +5,9 @@
 //! attempt is recorded after it; an attempt of which nothing is recorded is made again.
 
 mod content;
+mod returned;
 
-use super::settings::settings_of;
+use super::{feedback::Told, settings::settings_of};
 use crate::{
     decider::{Ctx, Decider, Decision, KeyNeed},
     rejections,
@@ -16,12 +17,12 @@ use crate::{
 use bus_schema::{
     CommandId, KeyId, Micros, Sealed, TenantId,
     mail::message::{
-        MessageAccepted, MessageBounced, MessageCancelled, MessageContent, MessageDeferred, MessageEvent,
-        MessageExpired, MessageKind, MessageParked, MessageRejected, MessageRequested, MessageRequeued, MessageSender,
-        MessageWithheld,
+        MessageAccepted, MessageCancelled, MessageContent, MessageDeferred, MessageEvent, MessageExpired, MessageKind,
+        MessageParked, MessageRejected, MessageRequested, MessageRequeued, MessageSender, MessageWithheld,
     },
 };
 pub use content::{MAX_FIELDS, MAX_HTML, MAX_TEXT, is_template_name, valid_sender, valid_words};
+use returned::Returned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -50,6 +51,9 @@ pub struct Message {
     attempts: u32,
     retry_at: Option<Micros>,
     expires_at: Micros,
+    /// What came back about the mail of this generation.
+    #[serde(default)]
+    returned: Returned,
 }
 
 /// What was asked for, once and for all.
@@ -145,10 +149,10 @@ pub enum MessageCommand {
     Expire,
     /// A person does not want it to be sent any more. What is being handed over at this moment still goes out.
     Cancel,
-    /// It came back.
-    Bounce {
+    /// Something came back about its mail.
+    Tell {
         generation: u32,
-        cause: String,
+        what: Told,
     },
     /// A person wants it to be tried again: the same mail, with the same Message-ID.
     Retry,
@@ -171,6 +175,7 @@ rejections! {
         InvalidSender: Invalid, "invalid_sender", "/from_email", "a sender has the form name@domain in ASCII (RFC 5321), at most 254 characters";
         InvalidFields: Invalid, "invalid_fields", "/data", "the fields of a template are a JSON object of at most {MAX_FIELDS} bytes";
         InvalidTemplate: Invalid, "invalid_template_name", "/template", "a template is named by 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter";
+        InvalidStatus: Invalid, "invalid_status", "/status", "a status has the form 5.1.1 (RFC 3463)";
         InvalidLife: Invalid, "invalid_life", "/expires_in_hours", "a message waits for a minute at least and 30 days at most";
         Required { field: &'static str }: Invalid, "required", "/{field}", "must not be empty";
         TooLong { field: &'static str, max: usize }: Invalid, "too_long", "/{field}", "at most {max} are allowed (bytes of html and text, characters of other fields)";
@@ -294,7 +299,8 @@ impl Decider for Message {
         match command {
             C::Request(_) => Err(R::Exists),
             C::Accept { generation, attempt, message_id, provider_id } => {
-                if !self.is_news(*generation, *attempt) {
+                // What came back was taken before, also when that is recorded later.
+                if !self.is_news(*generation, *attempt) || self.status == S::Bounced {
                     return Ok(Decision::nothing());
                 }
                 let (message_id, provider_id) = (message_id.clone(), provider_id.clone());
@@ -337,12 +343,9 @@ impl Decider for Message {
                 S::Cancelled => Ok(Decision::nothing()),
                 _ => Err(not_open()),
             },
-            C::Bounce { generation, cause } => match self.status {
-                S::Accepted if *generation == self.generation => {
-                    Ok(Decision::event(MessageBounced { generation: *generation, cause: cause.clone() }))
-                }
-                _ => Ok(Decision::nothing()),
-            },
+            // Of an earlier mail of it nobody wants to know any more.
+            C::Tell { generation, .. } if *generation != self.generation => Ok(Decision::nothing()),
+            C::Tell { generation, what } => self.returned.tell(*generation, what),
             C::Retry => match self.status {
                 S::Parked => Ok(Decision::event(self.requeue(self.generation, ctx.now))),
                 _ if self.status.is_open() => Err(R::UnderWay),
@@ -356,6 +359,7 @@ impl Decider for Message {
 
     fn evolve(&mut self, event: &MessageEvent) {
         use MessageStatus as S;
+        self.returned.evolve(event);
         match event {
             MessageEvent::Requested(requested) => {
                 let MessageRequested { kind, template, contact, account, about, content, sender, expires_at } =
@@ -381,6 +385,7 @@ impl Decider for Message {
                 self.settle(S::Queued, requeued.generation, attempts);
                 self.expires_at = requeued.expires_at;
             }
+            MessageEvent::Delivered(_) | MessageEvent::Complained(_) | MessageEvent::ComplaintWithdrawn(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::mail::{
     Class, Composed, Domain, FeedbackId, HeaderError, HeaderName, HeaderText, IntentKey, Letter, ListId, MAIL_HEADER,
-    MailAddress, Mailbox, Purpose, Token, Unsubscribe, Verp,
+    MailAddress, Mailbox, Purpose, ReturnAddress, SingleVerp, Token, Unsubscribe, Verp,
 };
 use bus_schema::{
     Micros, TenantId, codec,
@@ -75,6 +75,8 @@ impl Imprint {
 pub(super) struct Sample<'a> {
     pub(super) to: Mailbox,
     pub(super) token: Token,
+    /// Where it comes back to; a preview is not sent.
+    pub(super) verp: Option<SingleVerp>,
     /// Before its subject.
     pub(super) mark: &'a str,
     /// Whose words it has.
@@ -196,7 +198,7 @@ impl Prepared {
         let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
         let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
         (merged.html, merged.text) = (parts.html, parts.text);
-        let verp = Verp::of(&token, shared.campaign, seat);
+        let verp = Verp::of(&token, shared.campaign, seat).map(ReturnAddress::from);
         self.letter(&merged, "", (&token, verp), &to, &leaver, at)
     }
 
@@ -219,7 +221,14 @@ impl Prepared {
     /// A mail with one receiver's words to somebody else. To be called on a deep stack.
     pub(super) fn sample(&self, sample: &Sample<'_>) -> Result<Composed, SampleError> {
         let merged = self.merge(sample.details, NOBODY)?;
-        let made = self.letter(&merged, sample.mark, (&sample.token, None), &sample.to, NOBODY, sample.at);
+        let made = self.letter(
+            &merged,
+            sample.mark,
+            (&sample.token, sample.verp.map(ReturnAddress::from)),
+            &sample.to,
+            NOBODY,
+            sample.at,
+        );
         made.map_err(SampleError::Mail)
     }
 
@@ -227,7 +236,7 @@ impl Prepared {
         &self,
         merged: &Merged,
         mark: &str,
-        (token, verp): (&Token, Option<Verp>),
+        (token, verp): (&Token, Option<ReturnAddress>),
         to: &Mailbox,
         leaver: &str,
         at: Micros,

@@ -12,7 +12,7 @@ use super::{
     stack,
 };
 use crate::mail::{
-    Class, HeaderText, IntentKey, MailAddress, Mailbox, plain_text,
+    Class, HeaderText, IntentKey, MailAddress, Mailbox, SingleVerp, Token, plain_text,
     providers::{Handed, NoGate, Origin},
 };
 use bus_schema::{
@@ -103,7 +103,7 @@ fn whole(draft: &Draft, outlet: Option<&Outlet>) -> Result<Vec<u8>, String> {
     let outlet = outlet.ok_or(super::NO_OUTLET)?;
     let prepared = prepared(draft, outlet)?;
     let address = MailAddress::try_new(&draft.receiver.email).map_err(|error| error.to_string())?;
-    let made = prepared.sample(&sample(draft, address, "preview", "")?);
+    let made = prepared.sample(&sample(draft, address, None)?);
     Ok(made.map_err(|error| error.to_string())?.message)
 }
 
@@ -114,13 +114,29 @@ fn prepared(draft: &Draft, outlet: &Outlet) -> Result<Prepared, String> {
 }
 
 /// A mail to an address. Its token belongs to no recipient of the campaign: nothing that comes back is counted as theirs.
-fn sample<'a>(draft: &'a Draft, to: MailAddress, what: &str, mark: &'a str) -> Result<Sample<'a>, String> {
-    let mut secret = [0; 32];
-    let derived = draft.key.claim("mail.sample", "key").to_string();
-    secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
-    let token = IntentKey::new(secret).token(&draft.tenant, what, &to.to_string(), 0);
+fn sample<'a>(draft: &'a Draft, to: MailAddress, test: Option<(Uuid, u16)>) -> Result<Sample<'a>, String> {
+    let (token, verp, mark) = match test {
+        Some((id, place)) => {
+            let token = test_token(&draft.key, &draft.tenant, id, place);
+            let verp = SingleVerp::of(&token, id, u32::from(place));
+            (token, verp, "[Test] ")
+        }
+        None => (sample_key(&draft.key).token(&draft.tenant, "preview", &to.to_string(), 0), None, ""),
+    };
     let name = HeaderText::try_new("").map_err(|error| error.to_string())?;
-    Ok(Sample { to: Mailbox::new(name, to), token, mark, details: &draft.receiver, at: draft.at })
+    Ok(Sample { to: Mailbox::new(name, to), token, verp, mark, details: &draft.receiver, at: draft.at })
+}
+
+/// Of the mail of a test to the address in this place.
+pub(in crate::mail) fn test_token(key: &TenantKey, tenant: &TenantId, test: Uuid, place: u16) -> Token {
+    sample_key(key).token(tenant, &test.to_string(), &place.to_string(), 0)
+}
+
+fn sample_key(key: &TenantKey) -> IntentKey {
+    let mut secret = [0; 32];
+    let derived = key.claim("mail.sample", "key").to_string();
+    secret.iter_mut().zip(derived.bytes()).for_each(|(to, byte)| *to = byte);
+    IntentKey::new(secret)
 }
 
 /// Name and value of each header, unfolded.
@@ -138,53 +154,46 @@ fn headers_of(message: &[u8]) -> Vec<(String, String)> {
     headers
 }
 
-/// Sends the mail of a draft to its author's mailboxes, once each, one after the other; `test` names the test. What nobody
+/// Sends the mail of a draft to one of its author's mailboxes, once; `test` names the test, `place` the address in it. What nobody
 /// can tell is `unknown` and is not sent again.
 pub async fn send_test(
     draft: Draft,
     outlet: Outlet,
     test: Uuid,
-    to: Vec<String>,
-) -> io::Result<Result<Vec<TestOutcome>, TestFault>> {
+    place: u16,
+    to: String,
+) -> io::Result<Result<TestOutcome, TestFault>> {
     let (provider, tenant) = (outlet.clone(), draft.tenant.clone());
     let made = stack::run(move || {
         let prepared = prepared(&draft, &outlet).map_err(TestFault::Unfit)?;
-        let one = |address: &String| -> Result<_, SampleError> {
-            let address = MailAddress::try_new(address).map_err(|error| SampleError::Mail(error.to_string()))?;
-            prepared.sample(&sample(&draft, address, &test.to_string(), "[Test] ").map_err(SampleError::Mail)?)
+        let address = match MailAddress::try_new(&to) {
+            Ok(address) => address,
+            Err(error) => return Ok(Err(error.to_string())),
         };
-        let mut mails = Vec::new();
-        for address in &to {
-            mails.push(match one(address) {
-                Ok(mail) => Ok(mail),
-                // The words are the same for all.
-                Err(SampleError::Words(error)) => return Err(TestFault::Words(TemplateFault::of(&error))),
-                Err(SampleError::Mail(why)) => Err(why),
-            });
+        let sample = sample(&draft, address, Some((test, place)));
+        match sample.map_err(SampleError::Mail).and_then(|sample| prepared.sample(&sample)) {
+            Ok(mail) => Ok(Ok(mail)),
+            // The words are the same for all.
+            Err(SampleError::Words(error)) => Err(TestFault::Words(TemplateFault::of(&error))),
+            Err(SampleError::Mail(why)) => Ok(Err(why)),
         }
-        Ok(mails)
     })
     .await?;
-    let mails = match made {
-        Ok(mails) => mails,
+    let outcome = match made {
         Err(fault) => return Ok(Err(fault)),
-    };
-    let mut outcomes = Vec::new();
-    // At most once, as the campaign itself.
-    let origin = Origin { tenant: &tenant, class: Class::Marketing };
-    for mail in mails {
-        let outcome = match mail {
-            Err(why) => Outcome::new(0, Fate::Rejected).because(why),
-            Ok(mail) => match provider.providers().hand_over(&origin, &mail.envelope, &mail.message, &NoGate).await {
+        Ok(Err(why)) => Outcome::new(0, Fate::Rejected).because(why),
+        Ok(Ok(mail)) => {
+            // At most once, as the campaign itself.
+            let origin = Origin { tenant: &tenant, class: Class::Marketing };
+            match provider.providers().hand_over(&origin, &mail.envelope, &mail.message, &NoGate).await {
                 Handed::Answered { answer, .. } => fate::of(0, &answer).0,
                 Handed::Halted(never) => match never {},
                 Handed::Resting { cause, .. } => Outcome::new(0, Fate::Unsent).because(cause),
                 Handed::Crowded { .. } => Outcome::new(0, Fate::Unsent).because("the rate allows no mail now"),
-            },
-        };
-        outcomes.push(TestOutcome { fate: outcome.fate, cause: outcome.cause });
-    }
-    Ok(Ok(outcomes))
+            }
+        }
+    };
+    Ok(Ok(TestOutcome { fate: outcome.fate, cause: outcome.cause }))
 }
 
 /// Why no test mail can be made.

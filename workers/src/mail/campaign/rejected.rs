@@ -2,7 +2,7 @@
 //! (spec/EMAIL.md 5.2). Others that were refused stay what they are: rejected.
 
 use super::CampaignParts;
-use crate::mail::feedback::{Feedback, report::degree};
+use crate::mail::feedback::{Feedback, Reported, report::degree};
 use bus_schema::{
     TenantId,
     mail::{
@@ -20,15 +20,16 @@ use writers::mail::{
 /// fails here is said in the log only: the mail itself has its end.
 pub(super) async fn note(parts: &CampaignParts, tenant: &TenantId, chunk: &Chunk, outcomes: &[Outcome]) {
     let Some(plan) = chunk.plan() else { return };
-    let feedback = Feedback::new(parts.bus.clone(), parts.writer.clone());
+    let feedback = Feedback::new(parts.bus.clone(), parts.writer.clone(), parts.views.clone());
     for outcome in outcomes.iter().filter(|outcome| outcome.fate == Fate::Rejected) {
         let Some(status) = outcome.cause.as_deref().and_then(refused_address) else { continue };
         let Some(contact) = plan.recipients.get(usize::from(outcome.index)).copied() else { continue };
         let seat = Some(Seat { chunk: plan.place.number, index: outcome.index });
         let campaign = plan.place.campaign;
         let mail = MailRef { campaign, contact, seat, generation: plan.generation };
-        let told = Told::Bounced { kind: BounceKind::Permanent, status: Some(status.to_owned()) };
-        if let Err(error) = feedback.note(tenant, mail, told, "smtp").await {
+        let what = Told::Bounced { kind: BounceKind::Permanent, status: Some(status.to_owned()) };
+        let reported = Reported { what: &what, via: "smtp", recipients: &[] };
+        if let Err(error) = feedback.note(tenant, mail, &reported).await {
             tracing::warn!(%tenant, %campaign, %error, "an address that was refused is not recorded as bounced");
         }
     }

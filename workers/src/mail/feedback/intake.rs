@@ -4,10 +4,11 @@
 //! before changes nothing.
 
 use super::{
-    matcher::{MailAddressed, MatchError, Matcher},
+    matcher::{Addressed, MailAddressed, MatchError, Matcher},
     report::{self, Report, Said},
+    single,
 };
-use crate::mail::Verp;
+use crate::mail::{ReturnAddress, Token};
 use bus_schema::{
     CommandId, TenantId,
     bus::Bus,
@@ -19,13 +20,14 @@ use bus_schema::{
         suppression::SuppressionReason,
     },
 };
+use projectors::Views;
 use uuid::Uuid;
 use writers::{
     Meta, WriteError, Writer,
     crm::contact::Contact,
     mail::{
         feedback::{Tell, Told, tell},
-        recipients::{Evidence, reconcile},
+        recipients::{Evidence, Verdict, reconcile},
         suppression::{self, Suppress},
     },
 };
@@ -34,14 +36,34 @@ use writers::{
 #[derive(Clone)]
 pub struct Feedback {
     matcher: Matcher,
-    writer: Writer,
+    pub(super) writer: Writer,
+}
+
+/// What is said of one mail, and by whom.
+pub struct Reported<'a> {
+    pub what: &'a Told,
+    /// `dsn`, `arf`, `smtp` or `sns`.
+    pub via: &'a str,
+    /// The addresses it says it is about.
+    pub recipients: &'a [String],
+}
+
+impl Reported<'_> {
+    /// The list it puts an address on, or takes one off.
+    fn follows(&self) -> Option<SuppressionReason> {
+        match self.what {
+            Told::Bounced { kind: BounceKind::Permanent, .. } => Some(SuppressionReason::HardBounce),
+            Told::Complained { .. } | Told::NotSpam => Some(SuppressionReason::Complaint),
+            Told::Bounced { .. } | Told::Delivered => None,
+        }
+    }
 }
 
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Noted {
     /// It is about this mail. `news` is false when all of it was known.
-    Recorded { mail: MailAddressed, said: Said, news: bool },
+    Recorded { mail: Addressed, said: Said, news: bool },
     /// It says nothing about the fate of a mail.
     NoReport,
     /// It is about no mail of ours, or of another tenant's.
@@ -49,8 +71,8 @@ pub enum Noted {
 }
 
 impl Feedback {
-    pub fn new(bus: Bus, writer: Writer) -> Self {
-        Self { matcher: Matcher::new(bus, writer.clone()), writer }
+    pub fn new(bus: Bus, writer: Writer, views: Views) -> Self {
+        Self { matcher: Matcher::new(bus, writer.clone(), views), writer }
     }
 
     pub fn matcher(&self) -> &Matcher {
@@ -62,10 +84,10 @@ impl Feedback {
     pub async fn message(
         &self,
         raw: &[u8],
-        to: Option<&Verp>,
+        to: Option<&ReturnAddress>,
         only: Option<&TenantId>,
     ) -> Result<Noted, FeedbackError> {
-        let Report { said, mails } = report::read(raw);
+        let Report { said, mails, message_ids, recipients } = report::read(raw);
         let (what, via) = match &said {
             Said::Nothing => return Ok(Noted::NoReport),
             Said::Bounced { kind, status } => (Told::Bounced { kind: *kind, status: status.clone() }, "dsn"),
@@ -73,61 +95,104 @@ impl Feedback {
             Said::Complained { kind } => (Told::Complained { kind: kind.clone() }, "arf"),
             Said::NotSpam => (Told::NotSpam, "arf"),
         };
-        for verp in to.into_iter().chain(&mails) {
-            let Some(mail) = self.matcher.find(verp).await? else { continue };
-            if only.is_some_and(|tenant| *tenant != mail.tenant) {
-                continue;
+        let addresses: Vec<ReturnAddress> = to.copied().into_iter().chain(mails).collect();
+        let Some(mail) = self.locate(&addresses, &message_ids, only).await? else { return Ok(Noted::Unmatched) };
+        let news = self.told(&mail, &Reported { what: &what, via, recipients: &recipients }).await?;
+        let proof = if via == "arf" { Proof::Complaint } else { Proof::Bounce };
+        self.settle(&mail, proof).await?;
+        Ok(Noted::Recorded { mail, said, news })
+    }
+
+    /// The mail a report is about: by the address it came back to, then by Message-ID, if it is known whose it is.
+    pub async fn locate(
+        &self,
+        addresses: &[ReturnAddress],
+        message_ids: &[Token],
+        only: Option<&TenantId>,
+    ) -> Result<Option<Addressed>, FeedbackError> {
+        for address in addresses {
+            let found = self.matcher.find(address).await?;
+            if let Some(found) = found.filter(|found| only.is_none_or(|tenant| tenant == found.tenant())) {
+                return Ok(Some(found));
             }
-            let news = self.note(&mail.tenant, mail.mail, what, via).await?;
-            let proof = if via == "arf" { Proof::Complaint } else { Proof::Bounce };
-            self.settle(&mail, proof).await?;
-            return Ok(Noted::Recorded { mail, said, news });
         }
-        Ok(Noted::Unmatched)
+        let Some(tenant) = only else { return Ok(None) };
+        for token in message_ids {
+            if let Some(found) = self.matcher.find_by_message_id(tenant, token).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Records what is said of a mail and does what follows. Says whether any of it was new.
-    pub async fn note(&self, tenant: &TenantId, mail: MailRef, what: Told, via: &str) -> Result<bool, FeedbackError> {
-        let follows = match &what {
-            Told::Bounced { kind: BounceKind::Permanent, .. } => Some(SuppressionReason::HardBounce),
-            Told::Complained { .. } | Told::NotSpam => Some(SuppressionReason::Complaint),
-            Told::Bounced { .. } | Told::Delivered => None,
-        };
-        let lifts = what == Told::NotSpam;
-        let told = Tell { mail, what, via: via.to_owned() };
+    pub async fn told(&self, mail: &Addressed, reported: &Reported<'_>) -> Result<bool, FeedbackError> {
+        match mail {
+            Addressed::Campaign(mail) => self.note(&mail.tenant, mail.mail, reported).await,
+            Addressed::Message { tenant, id, generation } => {
+                single::message(self, tenant, *id, *generation, reported).await
+            }
+            Addressed::Test { tenant, id, place } => single::test(self, tenant, *id, *place, reported).await,
+        }
+    }
+
+    /// The same of a campaign's mail.
+    pub async fn note(&self, tenant: &TenantId, mail: MailRef, reported: &Reported<'_>) -> Result<bool, FeedbackError> {
+        let told = Tell { mail, what: reported.what.clone(), via: reported.via.to_owned() };
         let before = self.writer.load::<writers::mail::feedback::Feedback>(tenant, feedback_of(&mail)).await?.revision;
         let receipt = tell(&self.writer, tenant, &meta(mail.campaign), &told).await?;
         let news = receipt.value.revision != before;
-        let Some(reason) = follows else { return Ok(news) };
-        let Some(details) = self.details(tenant, mail.contact).await? else { return Ok(news) };
-        let source = format!("{via} about campaign {}", mail.campaign);
-        let done = if !lifts {
-            let wanted = Suppress { email: &details.email, reason, source: &source, expires_at: None, note: None };
-            suppression::suppress(&self.writer, tenant, &meta(mail.campaign), &wanted).await.map(|_| ())
+        if reported.follows().is_some()
+            && let Some(details) = self.details(tenant, mail.contact).await?
+        {
+            let source = format!("{} about campaign {}", reported.via, mail.campaign);
+            self.list(tenant, mail.campaign, &details.email, reported, &source, news).await?;
+        }
+        Ok(news)
+    }
+
+    /// Puts an address on the list, or takes it off, if the report says so. Only what the complaint of this very mail put there is taken
+    /// back, so that must be news.
+    pub(super) async fn list(
+        &self,
+        tenant: &TenantId,
+        about: Uuid,
+        email: &str,
+        reported: &Reported<'_>,
+        source: &str,
+        news: bool,
+    ) -> Result<(), FeedbackError> {
+        let Some(reason) = reported.follows() else { return Ok(()) };
+        let done = if *reported.what != Told::NotSpam {
+            let wanted = Suppress { email, reason, source, expires_at: None, note: None };
+            suppression::suppress(&self.writer, tenant, &meta(about), &wanted).await.map(|_| ())
         } else if news {
-            // Only what this mail's complaint put there is taken back.
-            let id = suppression::address_id(&self.writer, tenant, &details.email).await?;
-            let meta = meta(mail.campaign);
-            suppression::lift(&self.writer, tenant, &meta, id, Some(reason), &source).await.map(|_| ())
+            match suppression::address_id(&self.writer, tenant, email).await {
+                Ok(id) => {
+                    suppression::lift(&self.writer, tenant, &meta(about), id, Some(reason), source).await.map(|_| ())
+                }
+                Err(error) => Err(error),
+            }
         } else {
             Ok(())
         };
         match done {
             // The address is none any more, or was not on the list: nothing is left to do.
-            Ok(()) | Err(WriteError::Rejected(_)) => Ok(news),
+            Ok(()) | Err(WriteError::Rejected(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Whatever comes back proves that a mail was taken of which nobody could tell.
-    pub async fn settle(&self, mail: &MailAddressed, proof: Proof) -> Result<(), FeedbackError> {
-        if mail.fate != Some(Fate::Unknown) {
-            return Ok(());
-        }
+    /// True: it was unknown, and is accepted now.
+    pub async fn settle(&self, mail: &Addressed, proof: Proof) -> Result<bool, FeedbackError> {
+        let Addressed::Campaign(mail @ MailAddressed { fate: Some(Fate::Unknown), .. }) = mail else {
+            return Ok(false);
+        };
         let MailRef { campaign, contact, .. } = mail.mail;
         let evidence = vec![Evidence { contact, accepted: true, proof, provider_id: None }];
-        reconcile(&self.writer, &mail.tenant, campaign, &meta(campaign), evidence).await?;
-        Ok(())
+        let (verdicts, _) = reconcile(&self.writer, &mail.tenant, campaign, &meta(campaign), evidence).await?;
+        Ok(verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Reconciled))
     }
 
     /// The receiver as known now; `None` when they are gone or erased, and then nobody writes to them.
@@ -143,8 +208,8 @@ fn feedback_of(mail: &MailRef) -> Uuid {
     bus_schema::mail::feedback::feedback_id(mail)
 }
 
-fn meta(campaign: Uuid) -> Meta {
-    Meta { correlation: campaign, ..Meta::system("mail feedback", CommandId::random()) }
+pub(super) fn meta(about: Uuid) -> Meta {
+    Meta { correlation: about, ..Meta::system("mail feedback", CommandId::random()) }
 }
 
 /// Why a report cannot be recorded now; it is to be given again.

@@ -5,7 +5,7 @@
 
 use super::{Feedback, Noted, report::MAX_MESSAGE};
 use crate::{
-    mail::Verp,
+    mail::ReturnAddress,
     smtp::sink::{Command, Intake},
     worker::{Stop, Worker},
 };
@@ -110,7 +110,7 @@ struct Session<'a> {
     outbox: Vec<u8>,
     greeted: bool,
     sending: bool,
-    recipients: Vec<Verp>,
+    recipients: Vec<ReturnAddress>,
     commands: u32,
     refusals: u32,
 }
@@ -255,7 +255,7 @@ impl<'a> Session<'a> {
         if self.recipients.len() == RECIPIENTS {
             return self.say("452 4.5.3 too many recipients");
         }
-        let found = match Verp::of_address(recipient) {
+        let found = match ReturnAddress::of_address(recipient) {
             None => Ok(Ok(None)),
             Some(verp) => {
                 let find = timeout(self.options.idle, self.feedback.matcher().find(&verp)).await;
@@ -309,13 +309,12 @@ impl<'a> Session<'a> {
         ON
     }
 
-    async fn note(&self, message: &[u8], recipients: &[Verp]) -> &'static str {
+    async fn note(&self, message: &[u8], recipients: &[ReturnAddress]) -> &'static str {
         for recipient in recipients {
             let noted = timeout(self.options.idle, self.feedback.message(message, Some(recipient), None)).await;
             match noted {
                 Ok(Ok(Noted::Recorded { mail, said, news })) => {
-                    let (tenant, campaign) = (&mail.tenant, mail.mail.campaign);
-                    tracing::info!(%tenant, %campaign, ?said, news, "a mail came back");
+                    tracing::info!(tenant = %mail.tenant(), ?mail, ?said, news, "a mail came back");
                 }
                 // An answer of a person or of a program: taken, and nobody needs it.
                 Ok(Ok(Noted::NoReport | Noted::Unmatched)) => {}

@@ -8,7 +8,8 @@ mod intake;
 pub mod listener;
 mod matcher;
 pub mod report;
+mod single;
 
-pub use intake::{Feedback, FeedbackError, Noted};
+pub use intake::{Feedback, FeedbackError, Noted, Reported};
 pub use listener::{BounceListener, ListenerOptions};
-pub use matcher::{MailAddressed, Matcher};
+pub use matcher::{Addressed, MailAddressed, Matcher};

@@ -11,12 +11,14 @@
 //! transient, and what is wrong with the message, the sender or a rule says nothing about the address.
 
 use super::fields::{Fields, untyped};
-use crate::mail::{MAIL_HEADER, Verp};
+use crate::mail::{MAIL_HEADER, ReturnAddress, Token};
 use bus_schema::mail::feedback::BounceKind;
 use mail_parser::{Message, MessageParser, MimeHeaders, PartType};
 
 /// Bytes of a message that are read.
 pub const MAX_MESSAGE: usize = 1 << 20;
+/// Mails, and addresses, that a report may name.
+const MAX_MAILS: usize = 8;
 /// Parts of a message that are looked at.
 const MAX_PARTS: usize = 100;
 
@@ -41,15 +43,24 @@ pub enum Said {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub said: Said,
-    pub mails: Vec<Verp>,
+    pub mails: Vec<ReturnAddress>,
+    /// Of the mail that came back, when they have the form of ours.
+    pub message_ids: Vec<Token>,
+    /// Whom it says the mail was for, in small letters.
+    pub recipients: Vec<String>,
+}
+
+impl Report {
+    fn nothing() -> Self {
+        Self { said: Said::Nothing, mails: Vec::new(), message_ids: Vec::new(), recipients: Vec::new() }
+    }
 }
 
 /// Reads a message. One on which the parser of MIME stumbles says nothing.
 pub fn read(raw: &[u8]) -> Report {
     let raw = &raw[..raw.len().min(MAX_MESSAGE)];
-    let nothing = || Report { said: Said::Nothing, mails: Vec::new() };
     // It is not ours, and whoever can reach the server for bounces chooses the bytes.
-    std::panic::catch_unwind(|| parsed(raw)).ok().flatten().unwrap_or_else(nothing)
+    std::panic::catch_unwind(|| parsed(raw)).ok().flatten().unwrap_or_else(Report::nothing)
 }
 
 /// `None`: it says nothing about the fate of a mail.
@@ -70,7 +81,8 @@ fn parsed(raw: &[u8]) -> Option<Report> {
     if said == Said::Nothing {
         return None;
     }
-    Some(Report { said, mails: mails(&message, &header) })
+    let (mails, message_ids) = mails(&message, &header);
+    Some(Report { said, mails, message_ids, recipients: recipients(&message, &header) })
 }
 
 /// The body of the first part `message/<subtype>`.
@@ -167,8 +179,8 @@ pub fn degree(status: Option<&str>) -> BounceKind {
 }
 
 /// The mails a report names: by the address it went to, then by the header of the mail that came back.
-fn mails(message: &Message<'_>, header: &Fields) -> Vec<Verp> {
-    let mut found: Vec<Verp> = Vec::new();
+fn mails(message: &Message<'_>, header: &Fields) -> (Vec<ReturnAddress>, Vec<Token>) {
+    let (mut found, mut ids): (Vec<ReturnAddress>, Vec<Token>) = (Vec::new(), Vec::new());
     for name in ["x-original-to", "delivered-to", "envelope-to", "to"] {
         header.all(name).for_each(|text| add(&mut found, text));
     }
@@ -184,6 +196,7 @@ fn mails(message: &Message<'_>, header: &Fields) -> Vec<Verp> {
         for name in [MAIL_HEADER, "return-path", "original-mail-from", "original-envelope-id"] {
             fields.all(name).for_each(|text| add(&mut found, text));
         }
+        ids.extend(fields.all("message-id").filter_map(Token::found_in));
     }
     if found.is_empty()
         && let Some(text) = message.body_text(0)
@@ -195,16 +208,35 @@ fn mails(message: &Message<'_>, header: &Fields) -> Vec<Verp> {
         let lines = text.lines().filter_map(|line| line.split_once(':'));
         lines.filter(|(name, _)| named(name)).for_each(|(_, value)| add(&mut found, value));
     }
-    found.truncate(8);
-    found
+    found.truncate(MAX_MAILS);
+    ids.dedup();
+    ids.truncate(MAX_MAILS);
+    (found, ids)
 }
 
-fn add(found: &mut Vec<Verp>, text: &str) {
-    for verp in Verp::all_in(text) {
-        if !found.contains(&verp) {
-            found.push(verp);
+fn add(found: &mut Vec<ReturnAddress>, text: &str) {
+    for address in ReturnAddress::all_in(text) {
+        if !found.contains(&address) {
+            found.push(address);
         }
     }
+}
+
+/// The addresses a report says it is about.
+fn recipients(message: &Message<'_>, header: &Fields) -> Vec<String> {
+    let parts = ["delivery-status", "feedback-report"].into_iter().filter_map(|subtype| part(message, subtype));
+    let mut groups: Vec<Fields> = parts.flat_map(|part| Fields::groups(&part)).collect();
+    groups.push(header.clone());
+    let names = ["final-recipient", "original-recipient", "original-rcpt-to", "x-failed-recipients"];
+    let mut found: Vec<String> = Vec::new();
+    for text in groups.iter().flat_map(|group| names.iter().flat_map(move |name| group.all(name))) {
+        let address = untyped(text).trim().trim_matches(['<', '>']).to_lowercase();
+        if address.contains('@') && address.len() <= 254 && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found.truncate(MAX_MAILS);
+    found
 }
 
 #[cfg(test)]

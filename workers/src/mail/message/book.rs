@@ -38,6 +38,8 @@ impl Book {
         let due = match event {
             MessageEvent::Requested(_) | MessageEvent::Requeued(_) => Some(Micros(0)),
             MessageEvent::Deferred(deferred) => Some(deferred.retry_at),
+            // What comes back beside a bounce says nothing of what is to be done.
+            MessageEvent::Delivered(_) | MessageEvent::Complained(_) | MessageEvent::ComplaintWithdrawn(_) => return,
             _ => None,
         };
         let before = self.pages.get(&key).copied();

@@ -5,7 +5,8 @@ use super::{
     words::{Words, Written},
 };
 use crate::mail::{
-    Class, Composed, FeedbackId, HeaderText, IntentKey, Letter, MailAddress, Mailbox, Purpose,
+    Class, Composed, FeedbackId, HeaderName, HeaderText, IntentKey, Letter, MAIL_HEADER, MailAddress, Mailbox, Purpose,
+    SingleVerp,
     campaign::{Outlet, stack},
 };
 use bus_schema::{
@@ -109,6 +110,7 @@ pub(super) async fn make(
         Some(host) => format!("https://{host}/"),
         None => format!("{}/sites/{tenant}/", outlet.public()),
     };
+    let token = IntentKey::of(&tenant_key).token(tenant, "message", &id.to_string(), message.generation());
     let draft = Draft {
         fields: fields(&content, &tenant_name, outlet.public(), site, link, message.expires_at()),
         sender: intent.sender.clone().unwrap_or_else(|| MessageSender {
@@ -116,7 +118,8 @@ pub(super) async fn make(
             email: format!("{LOCAL}@{}", outlet.domain()),
             reply_to: None,
         }),
-        token: IntentKey::of(&tenant_key).token(tenant, "message", &id.to_string(), message.generation()),
+        verp: SingleVerp::of(&token, id, message.generation()),
+        token,
         feedback: FeedbackId::try_new(intent.kind.as_str(), tenant.as_str(), Class::Transactional, SENDER).ok(),
         outlet: outlet.clone(),
         content,
@@ -224,6 +227,8 @@ fn fields(
 struct Draft {
     outlet: Outlet,
     token: crate::mail::Token,
+    /// Where it comes back to, which names it.
+    verp: Option<SingleVerp>,
     sender: MessageSender,
     content: MessageContent,
     words: MessageWords,
@@ -253,6 +258,10 @@ impl Draft {
         if subject.is_empty() {
             return Err("template subject: it becomes empty".to_owned());
         }
+        let named = match &self.verp {
+            Some(verp) => vec![(header(MAIL_HEADER)?, line("its own name", &verp.to_string())?)],
+            None => Vec::new(),
+        };
         let letter = Letter {
             token: &self.token,
             from: &from,
@@ -264,16 +273,24 @@ impl Draft {
             purpose: Purpose::Transactional,
             feedback: self.feedback.as_ref(),
             automatic: true,
-            headers: &[],
+            headers: &named,
             at: self.at,
         };
-        let mail = self.outlet.composer().compose(&letter).map_err(|error| error.to_string())?;
+        let composer = self.outlet.composer();
+        let mut mail = composer.compose(&letter).map_err(|error| error.to_string())?;
+        if let Some(verp) = &self.verp {
+            mail.envelope.sender = Some(verp.address(composer.bounce()));
+        }
         Ok(Made { mail, message_id })
     }
 }
 
 fn address(what: &str, address: &str) -> Result<MailAddress, String> {
     MailAddress::try_new(address).map_err(|error| format!("its {what}: {error}"))
+}
+
+fn header(name: &str) -> Result<HeaderName, String> {
+    HeaderName::try_new(name).map_err(|error| error.to_string())
 }
 
 fn line(what: &str, text: &str) -> Result<HeaderText, String> {

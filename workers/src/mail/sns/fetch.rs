@@ -38,14 +38,14 @@ pub(super) struct Fetched {
 }
 
 impl Fetcher {
-    /// Believes the roots of this machine.
-    pub fn system() -> Result<Self, FetchError> {
+    /// Believes the roots of this machine. Asks an address of the caller's instead of each host's own, if one is given.
+    pub fn system(address: Option<SocketAddr>) -> Result<Self, FetchError> {
         let mut roots = RootCertStore::empty();
         let (kept, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if kept == 0 {
             return Err(FetchError::NoRoots);
         }
-        Self::trusting(roots, None)
+        Self::trusting(roots, address)
     }
 
     /// Believes these roots only and asks an address of the caller's, whatever host is named.

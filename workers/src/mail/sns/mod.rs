@@ -11,7 +11,7 @@ mod envelope;
 mod fetch;
 mod ses;
 
-use super::feedback::{Feedback, FeedbackError};
+use super::feedback::{Feedback, FeedbackError, Reported};
 use bus_schema::{Micros, TenantId, mail::chunk::Proof, time::Clock};
 pub use certificate::{CertificateRefused, Certificates};
 pub use envelope::{Envelope, EnvelopeRefused, Kind, Region};
@@ -19,6 +19,7 @@ pub use fetch::{FetchError, Fetcher};
 pub use ses::{Event, read_event};
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -36,6 +37,8 @@ const REMEMBERED: usize = 4_096;
 pub struct SnsOptions {
     /// Tenants with the topics (ARNs) that may speak for them.
     pub topics: BTreeSet<(TenantId, String)>,
+    /// Where all hosts of SNS are asked instead of at their own addresses; for tests. Their certificates are verified all the same.
+    pub address: Option<SocketAddr>,
     /// Also take signatures of version 1 (RSA with SHA-1), which a topic has unless it is set to 2.
     pub sha1: bool,
 }
@@ -114,14 +117,20 @@ impl Sns {
 
     async fn note(&self, tenant: &TenantId, message: &str) -> Result<SnsNoted, SnsRefused> {
         let Some(event) = read_event(message) else { return Ok(SnsNoted::Nothing) };
-        for verp in &event.mails {
-            let found = self.0.feedback.matcher().find(verp).await.map_err(FeedbackError::from)?;
-            let Some(found) = found.filter(|found| found.tenant == *tenant) else { continue };
-            let news = self.0.feedback.note(tenant, found.mail, event.told.clone(), "sns").await?;
-            self.0.feedback.settle(&found, Proof::ProviderEvent).await?;
-            return Ok(if news { SnsNoted::Recorded } else { SnsNoted::Known });
-        }
-        Ok(SnsNoted::Nothing)
+        let feedback = &self.0.feedback;
+        let found = feedback.locate(&event.mails, &event.message_ids, Some(tenant)).await?;
+        let Some(found) = found else { return Ok(SnsNoted::Nothing) };
+        let news = match &event.told {
+            Some(what) => feedback.told(&found, &Reported { what, via: "sns", recipients: &event.recipients }).await?,
+            None => false,
+        };
+        // Whatever SES says of a mail, it has it.
+        let settled = feedback.settle(&found, Proof::ProviderEvent).await?;
+        Ok(match (news || settled, &event.told) {
+            (true, _) => SnsNoted::Recorded,
+            (false, Some(_)) => SnsNoted::Known,
+            (false, None) => SnsNoted::Nothing,
+        })
     }
 
     fn was_seen(&self, id: &str) -> bool {

@@ -5,7 +5,10 @@ use crate::{
 };
 use MessageCommand as C;
 use MessageRejection as R;
-use bus_schema::mail::message::MessageWords;
+use bus_schema::mail::{
+    feedback::BounceKind,
+    message::{MessageBounced, MessageComplained, MessageComplaintWithdrawn, MessageDelivered, MessageWords},
+};
 
 fn content() -> MessageContent {
     MessageContent {
@@ -172,14 +175,47 @@ fn it_ends_by_time_by_erasure_and_by_coming_back() {
         .when(C::Withhold { cause: cause() })
         .then([MessageWithheld { cause: cause() }.into()]);
     given::<Message>([requested(), accepted(0, 1)]).when(C::Withhold { cause: cause() }).then([]);
-    let bounce = |generation| C::Bounce { generation, cause: "5.1.1".into() };
-    given::<Message>([requested(), accepted(0, 1)]).when(bounce(0)).then([MessageBounced {
-        generation: 0,
-        cause: "5.1.1".into(),
-    }
-    .into()]);
-    given::<Message>([requested(), accepted(0, 1)]).when(bounce(1)).then([]);
-    given::<Message>([requested()]).when(bounce(0)).then([]);
+}
+
+#[test]
+fn checks_57_and_58_what_came_back_is_known_once_and_in_any_order() {
+    let tell = |generation, what: &Told| C::Tell { generation, what: what.clone() };
+    let bounce = |kind| Told::Bounced { kind, status: Some("5.1.1".into()) };
+    let bounced =
+        |kind| -> MessageEvent { MessageBounced { generation: 0, cause: "5.1.1".into(), kind: Some(kind) }.into() };
+    let (full, gone) = (bounce(BounceKind::Transient), bounce(BounceKind::Permanent));
+    let sent = || vec![requested(), accepted(0, 1)];
+    given::<Message>(sent()).when(tell(0, &full)).then([bounced(BounceKind::Transient)]);
+    given::<Message>(sent()).when(tell(1, &full)).then([]);
+    let after = |events: &[MessageEvent]| [sent(), events.to_vec()].concat();
+    let once = after(&[bounced(BounceKind::Transient)]);
+    given::<Message>(once.clone()).when(tell(0, &full)).then([]);
+    let state = given::<Message>(once).when(tell(0, &gone)).then([bounced(BounceKind::Permanent)]);
+    assert_eq!(state.status(), MessageStatus::Bounced);
+    // Nobody recorded that it was taken, and it came back: it is not tried again, and that record changes nothing any more.
+    let early = vec![requested(), bounced(BounceKind::Permanent)];
+    given::<Message>(early.clone()).when(accept(0, 1)).then([]);
+    given::<Message>(early.clone()).when(tell(0, &gone)).then([]);
+    let delivered: MessageEvent = MessageDelivered { generation: 0 }.into();
+    let state = given::<Message>(early).when(tell(0, &Told::Delivered)).then([delivered.clone()]);
+    assert_eq!(state.status(), MessageStatus::Bounced, "a delivery that is told later changes nothing of it");
+    given::<Message>(after(&[delivered])).when(tell(0, &Told::Delivered)).then([]);
+    let spam = Told::Complained { kind: "abuse".into() };
+    let complained: MessageEvent = MessageComplained { generation: 0, kind: "abuse".into() }.into();
+    given::<Message>(sent()).when(tell(0, &spam)).then([complained.clone()]);
+    given::<Message>(after(&[complained.clone()])).when(tell(0, &spam)).then([]);
+    let taken_back: MessageEvent = MessageComplaintWithdrawn { generation: 0 }.into();
+    given::<Message>(after(&[complained])).when(tell(0, &Told::NotSpam)).then([taken_back]);
+    given::<Message>(sent()).when(tell(0, &Told::NotSpam)).then([]);
+    let wrong = Told::Bounced { kind: BounceKind::Permanent, status: Some("ada@x.example".into()) };
+    given::<Message>(sent()).when(tell(0, &wrong)).then_rejected(R::InvalidStatus);
+    given::<Message>([]).when(tell(0, &gone)).then_rejected(R::Unknown);
+    // Another mail of it begins anew.
+    let again: MessageEvent = MessageRequeued { generation: 1, expires_at: NOW.plus_seconds(1) }.into();
+    let resent = after(&[bounced(BounceKind::Permanent), again, accepted(1, 1)]);
+    given::<Message>(resent.clone()).when(tell(0, &gone)).then([]);
+    let event = MessageBounced { generation: 1, cause: "5.1.1".into(), kind: Some(BounceKind::Permanent) };
+    given::<Message>(resent).when(tell(1, &gone)).then([event.into()]);
 }
 
 #[test]
