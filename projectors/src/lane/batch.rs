@@ -2,11 +2,14 @@
 
 use super::slot::{Pause, Progress, Slot};
 use crate::{
-    projection::{Overlay, Rows},
+    projection::{Overlay, RowName, Rows},
     read_store::{MAX_PAGE, ReadStore, ReadStoreError, ReadStorePort, RowKey, RowOp, Seen, TableId, last_ts},
 };
 use bus_schema::{Address, AnyEvent, Recorded, Subject, bus::Followed};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// A message of the log as views see it.
 pub(super) enum Item {
@@ -83,7 +86,7 @@ pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Res
     let position = slot.position();
     let mut tables = Tables { slot, known: HashMap::new() };
     let mut overlay = Overlay::default();
-    let seen = prefetch(store, slot, items, &mut overlay, &mut tables).await?;
+    let mut seen = prefetch(store, slot, items, &mut overlay, &mut tables).await?;
     let mut progress = Progress { upto: position, pause: None, applied: 0, unknown: 0, tenants: BTreeMap::new() };
     for item in items.iter().filter(|item| item.seq() > position) {
         let concerned = match item {
@@ -100,6 +103,9 @@ pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Res
                 }
                 Item::Event(event) => {
                     let tenant = event.subject.tenant.shared();
+                    let further = projection.reads_further(event, &Rows::new(tenant.clone(), &mut overlay));
+                    let further = further.into_iter().map(|name| (tenant.clone(), name)).collect();
+                    seen.extend(fetch(store, further, &mut overlay, &mut tables).await?);
                     let mut rows = Rows::new(tenant.clone(), &mut overlay);
                     let outcome = projection.apply(event, &mut rows).and_then(|()| rows.accept(event.seq));
                     if let Err(error) = outcome {
@@ -138,31 +144,42 @@ async fn prefetch(
     overlay: &mut Overlay,
     tables: &mut Tables<'_>,
 ) -> Result<Vec<Seen>, ApplyError> {
-    let (mut keys, mut names) = (Vec::new(), Vec::new());
-    let mut seen = Vec::new();
+    let mut names = Vec::new();
     for item in items.iter().filter(|item| item.seq() > slot.position()) {
         let Item::Event(event) = item else { continue };
-        if !slot.projection().follows(&event.subject.address) {
+        if slot.projection().follows(&event.subject.address) {
+            let tenant = event.subject.tenant.shared();
+            names.extend(slot.projection().reads(event).into_iter().map(|name| (tenant.clone(), name)));
+        }
+    }
+    fetch(store, names, overlay, tables).await
+}
+
+/// Reads those rows that the batch does not know yet, as they are at the slot's position.
+async fn fetch(
+    store: &ReadStore,
+    wanted: Vec<(Arc<str>, RowName)>,
+    overlay: &mut Overlay,
+    tables: &mut Tables<'_>,
+) -> Result<Vec<Seen>, ApplyError> {
+    let slot = tables.slot;
+    let (mut keys, mut names, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+    for (tenant, name) in wanted {
+        if overlay.knows(&tenant, &name) {
             continue;
         }
-        let tenant = event.subject.tenant.shared();
-        for name in slot.projection().reads(event) {
-            if overlay.knows(&tenant, &name) {
-                continue;
+        let table = tables.id(name.table)?;
+        let (partition, sort) = (name.partition.clone(), name.sort.clone());
+        let key = RowKey { table, tenant: tenant.clone(), partition, sort };
+        match slot.rewound(&key) {
+            Some(body) => {
+                overlay.remember(tenant, name, body.clone());
+                seen.push(Seen { key, body });
             }
-            let table = tables.id(name.table)?;
-            let (partition, sort) = (name.partition.clone(), name.sort.clone());
-            let key = RowKey { table, tenant: tenant.clone(), partition, sort };
-            match slot.rewound(&key) {
-                Some(body) => {
-                    overlay.remember(tenant.clone(), name, body.clone());
-                    seen.push(Seen { key, body });
-                }
-                None => {
-                    overlay.remember(tenant.clone(), name.clone(), None);
-                    keys.push(key);
-                    names.push((tenant.clone(), name));
-                }
+            None => {
+                overlay.remember(tenant.clone(), name.clone(), None);
+                keys.push(key);
+                names.push((tenant, name));
             }
         }
     }
