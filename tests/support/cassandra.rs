@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
+use workers::smtp::Roots;
 
 /// The script that runs it.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/cassandra");
@@ -58,6 +59,9 @@ impl Cassandra {
         let mut options = Options::new(self.addresses.clone(), "millrace", copies);
         options.prefix = format!("t{}_", NEXT.fetch_add(1, Ordering::Relaxed));
         options.credentials = Some(Credentials { user: "cassandra".into(), password: "cassandra".into() });
+        if let Ok(authority) = std::fs::read(self.dir.join("ca.pem")) {
+            options.tls = Some(Roots::from_pem(&authority).expect("a certificate").config());
+        }
         options.request_timeout = std::time::Duration::from_secs(20);
         options
     }

@@ -25,7 +25,7 @@ pub enum ReadStoreError {
     Limit { what: &'static str, got: usize, max: usize },
 
     /// The store cannot be reached or refuses to work at the moment.
-    #[error("read store could not {doing} at {place}; check disk space and the log of the store, then try again")]
+    #[error("read store could not {doing} at {place}; check that it runs, its disk space and its log, then try again")]
     Unavailable { doing: &'static str, place: String, source: Box<dyn Error + Send + Sync> },
 
     /// The cluster is there, but it or what was said about it has to be changed.

@@ -11,7 +11,7 @@ use super::{
     session::Fault,
 };
 use crate::read_store::{
-    Mark, ReadStoreError, Resume,
+    Mark, ReadStoreError, Resume, Step,
     ledger::{Lane, list_marks},
 };
 use scylla::statement::prepared::PreparedStatement;
@@ -21,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Checkpoints of a lane that are written within a window; a busy lane has far more batches than that.
+const STEPS: u32 = 32;
 /// Notes are kept for this many windows after they are of use, for a process that was held up for so long.
 const KEPT_WINDOWS: u32 = 5;
 
@@ -50,6 +52,8 @@ struct Trail {
     /// Up to here rows were written by whoever carried the lane before; between two of its checkpoints it may not begin.
     until: u64,
     passed: VecDeque<(Instant, u64)>,
+    /// When the last checkpoint was written.
+    written: Option<Instant>,
     /// What can be forgotten of the notes, once it has been safe for long.
     forget: Option<(Instant, u64)>,
 }
@@ -76,8 +80,8 @@ impl Passed {
             trail.safe = seq;
             trail.passed.pop_front();
         }
-        // A few a second are enough to go back to.
-        let crowded = trail.passed.back().is_some_and(|(at, _)| now.duration_since(*at) < window / 32);
+        let crowded = trail.passed.back().is_some_and(|(at, _)| now.duration_since(*at) < window / STEPS);
+        trail.written = Some(now);
         if !crowded && seq >= trail.until {
             trail.passed.push_back((now, seq));
         }
@@ -87,6 +91,12 @@ impl Passed {
             trail.forget = Some((now, trail.safe));
         }
         Beside { safe: trail.safe, forget: due.then_some(forget) }
+    }
+
+    /// Whether a lane that goes on needs a checkpoint now: it would begin a window before one anyway.
+    fn is_due(&self, lane: &Lane, now: Instant, window: Duration) -> bool {
+        let written = self.0.get(lane).and_then(|trail| trail.written);
+        written.is_none_or(|at| now.duration_since(at) >= window / STEPS)
     }
 
     fn forget(&mut self, generation: &str) {
@@ -100,6 +110,15 @@ pub(super) fn number(seq: u64) -> i64 {
 }
 
 impl Shared {
+    /// The checkpoints of a batch that are worth a write.
+    pub(super) fn due_marks(&self, steps: &[Step]) -> Vec<Mark> {
+        let (passed, now) = (self.passed(), Instant::now());
+        let marks = steps.iter().map(|step| step.mark.clone());
+        let is_due =
+            |mark: &Mark| passed.is_due(&(mark.view.clone(), mark.cell.clone()), now, self.options.safety_window);
+        marks.filter(is_due).collect()
+    }
+
     pub(super) async fn write_marks(&self, marks: Vec<Mark>) -> Result<(), ReadStoreError> {
         let mut greatest: BTreeMap<Lane, u64> = BTreeMap::new();
         for mark in marks {

@@ -258,8 +258,7 @@ impl ReadStorePort for ScyllaStore {
     }
 
     async fn advance(&self, ops: Vec<RowOp>, steps: Vec<Step>) -> Result<(), ReadStoreError> {
-        let marks = steps.iter().map(|step| step.mark.clone()).collect();
-        let batch = WriteBatch { ops, marks };
+        let batch = WriteBatch { ops, marks: self.shared.due_marks(&steps) };
         batch.check()?;
         self.shared.note(&steps).await?;
         self.shared.write(batch).await
