@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 use tokio::sync::Semaphore;
-use writers::{Writer, facts::Facts, identity::sign_in::SignIn};
+use writers::{Writer, facts::Facts, identity::sign_in::SignIn, shop::fulfilment::Patience};
 
 /// Feeds that may follow the log at once; each holds a consumer at the server.
 const FOLLOWERS: usize = 64;
@@ -53,6 +53,8 @@ pub struct Parts {
     /// Why campaigns do not go out, for people; `None`: they do.
     pub mail_obstacle: Option<String>,
     pub feedback_desk: Arc<dyn FeedbackDesk>,
+    /// How long a paid course line may take.
+    pub fulfilment_patience: Patience,
 }
 
 /// What an installation may set.

@@ -40,6 +40,8 @@ pub trait Resource: Send + Sync + 'static {
     const LIST: ListSpec;
     /// Members (dotted) that one record may have much of: lists leave them out unless `fields=` names them.
     const LARGE: &'static [&'static str] = &[];
+    /// Fields of [`Self::LIST`] that are made of other aggregates too, which a replay of this one does not have.
+    const LIVE_ONLY: &'static [&'static str] = &[];
 
     fn present(id: Uuid, record: &Record<<Self::View as RecordView>::Row>, keys: &Keyring) -> Self::Json;
 
@@ -170,5 +172,6 @@ pub(crate) fn missing_from_search<R: Resource>(
     let spec = R::LIST;
     let named = spec.filterable.iter().map(|(name, _)| *name).chain(spec.sortable.iter().copied());
     let named = named.chain(spec.facetable.iter().copied());
+    let named = named.filter(|name| !R::LIVE_ONLY.contains(name));
     named.filter(|name| doc.fields.iter().all(|(known, _)| known != name)).collect()
 }

@@ -66,6 +66,7 @@ fn commands() -> Vec<OpenApiRouter<App>> {
         analytics::visits::routes(),
         cms::files::routes(),
         cms::pages::routes(),
+        crm::activity::routes(),
         crm::contacts::routes(),
         crm::imports::routes(),
         crm::segments::routes(),

@@ -10,7 +10,7 @@ use api::{
 use bus_schema::TenantId;
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 use tokio::sync::Semaphore;
 use workers::{
     blob::{BlobError, BlobId, BlobStore},
@@ -120,8 +120,16 @@ fn refused(error: BlobError) -> Problem {
                 message,
             ))
         }
+        BlobError::Io { ref source, .. } if is_full(source) => {
+            let message = "there is no room for it on the server's disk; nothing of it was kept, send it again later";
+            Problem::unavailable(&error, 30).with_error(FieldError::new("/file", "storage_full", message))
+        }
         error => Problem::unavailable(&error, 5),
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 fn unfit(error: Unfit) -> Problem {

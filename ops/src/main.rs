@@ -15,6 +15,7 @@ mod mail_desk;
 mod message_desk;
 mod nats;
 mod platform;
+mod process_args;
 mod ready;
 mod sender;
 mod setup;

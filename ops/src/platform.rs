@@ -3,6 +3,7 @@
 use crate::{
     archive::{
         ArchiveArgs, ArchiveArgsError, ArchiveStartError, EpochBookError, KEY_FILE, Named, Protection, ProtectionParts,
+        alarms,
     },
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
@@ -14,11 +15,12 @@ use crate::{
     mail_desk::PreparedMail,
     message_desk,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
+    process_args::ProcessArgs,
     workforce::Staff,
 };
 use api::{App, app::Parts, http::metrics::Registry};
 use bus_schema::{
-    Cell,
+    Cell, TenantId,
     bus::{Bus, BusOptions, ConnectError, StreamError},
     keys::{KeyDirectory, KeyError, RootKey},
     time::Clock,
@@ -89,6 +91,7 @@ impl Platform {
         pace: Pace,
         archives: &ArchiveArgs,
         limits: FileArgs,
+        processes: ProcessArgs,
     ) -> Result<Self, StartError> {
         let mut providers = archives.providers()?;
         let data = DataDir::open(path)?;
@@ -141,7 +144,8 @@ impl Platform {
         let feedback_desk =
             Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone(), views.clone())));
         let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
-        let (fulfilments, fulfilment_timers) = fulfilment::start(runtime);
+        let (fulfilments, fulfilment_timers) =
+            fulfilment::start(runtime, processes.fulfilment(), data.root().join("fulfilments.json"));
         let workers = vec![
             reasons::start(ReasonParts {
                 bus: bus.clone(),
@@ -200,6 +204,7 @@ impl Platform {
             board,
             mail_obstacle,
             feedback_desk: feedback_desk.clone(),
+            fulfilment_patience: processes.fulfilment(),
         });
         let (desk, region) = (app.protection.clone(), app.cell.to_string());
         app.registry.add_source(move |out| desk.status().render(&region, out));
@@ -218,6 +223,13 @@ impl Platform {
     /// Takes messages of SNS from these topics.
     pub fn hear_sns(&self, options: SnsOptions) -> Result<(), StartError> {
         Ok(self.feedback_desk.hear_sns(options)?)
+    }
+
+    /// Raises an alarm when the log is not copied as it should be. `None`: it is copied nowhere.
+    pub fn archive_alarms(&self, operator: TenantId) -> Option<Worker> {
+        let desk = self.app.protection.clone();
+        let watched = !desk.status().providers.is_empty();
+        watched.then(|| alarms::start(desk, self.app.writer.clone(), self.app.cell.to_string(), operator))
     }
 
     pub fn data(&self) -> &DataDir {

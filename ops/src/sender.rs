@@ -23,9 +23,9 @@ use projectors::{
     search_lane::Search,
 };
 use std::path::{Path, PathBuf};
-use workers::{
-    Worker,
-    mail::campaign::{self, CampaignParts, journal::Journal},
+use workers::mail::{
+    campaign::{self, CampaignParts, journal::Journal},
+    message::{self, MessageParts},
 };
 use writers::{
     EventStore, Writer,
@@ -76,13 +76,17 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     let search = Search::start(index, views.clone(), keys, bus.clone(), projectors::catalog::search_sources());
     let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
     let pace = args.mail.pace();
+    // Mail to one person too, when it is this process's turn.
+    let letters = Some(outlet.apart());
+    let parts = MessageParts { bus: bus.clone(), writer: writer.clone(), outlet: letters, folder: data.mail() };
+    let messages = message::start(parts);
     let worker = campaign::start(CampaignParts { bus, writer, views, search, outlet: Some(outlet), journal, pace });
     if let Some(path) = &args.ready_file {
         ready(path)?;
     }
     tracing::info!(platform = %args.join.display(), "campaigns are sent from here too");
     stop_signal().await;
-    Worker::stop(worker).await;
+    futures::future::join(worker.stop(), messages.stop()).await;
     Ok(())
 }
 

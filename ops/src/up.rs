@@ -8,6 +8,7 @@ use crate::{
     inbox::{Inbox, InboxArgs},
     mail::MailArgs,
     platform::{Platform, StartError},
+    process_args::ProcessArgs,
     ready::{self, Ready},
     setup,
 };
@@ -49,6 +50,8 @@ pub struct UpArgs {
     #[command(flatten)]
     pub files: FileArgs,
     #[command(flatten)]
+    pub processes: ProcessArgs,
+    #[command(flatten)]
     pub inbox: InboxArgs,
     #[command(flatten)]
     pub archives: ArchiveArgs,
@@ -71,7 +74,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
         outlet.providers().check().await?;
     }
     let (pace, archives) = (args.mail.pace(), &args.archives);
-    let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, args.files).await?;
+    let mut platform = Platform::start(&args.data_dir, outlet, pace, archives, args.files, args.processes).await?;
     let bounces = match args.mail.bounce_listen {
         Some(address) => platform.take_bounces(address, args.mail.bounce_name()).await,
         None => Ok(()),
@@ -117,7 +120,9 @@ async fn serve(
     let tenant = first_tenant(restored.as_ref(), args.no_demo);
     let (login, first_start) = setup::ensure(platform, tenant).await?;
     // The first tenant is the one whose people run this installation.
-    platform.app.operated_by(TenantId::try_new(&login.tenant).map_err(|error| StartError::Setup(error.to_string()))?);
+    let operator = TenantId::try_new(&login.tenant).map_err(|error| StartError::Setup(error.to_string()))?;
+    platform.app.operated_by(operator.clone());
+    let alarms = platform.archive_alarms(operator);
     let limits = ServerLimits::default();
     let registry = platform.app.registry.clone();
     let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
@@ -160,6 +165,9 @@ async fn serve(
     if full.is_some() {
         stop.cancel();
         _ = serving.await;
+    }
+    if let Some(alarms) = alarms {
+        alarms.stop().await;
     }
     for path in files.iter().flatten() {
         _ = std::fs::remove_file(path);

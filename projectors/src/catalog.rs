@@ -3,7 +3,7 @@
 use crate::{
     analytics::visits::Visits,
     cms::{self, routes::Routes},
-    crm::{self, timeline::Timeline},
+    crm::{self, activities::Activities, contact_source::ContactSource, engagements::Engagements, timeline::Timeline},
     identity, learning,
     mail::{self, feedback::Feedback, recipients::Recipients, responses::Responses},
     projection::Projection,
@@ -19,8 +19,7 @@ macro_rules! record_views {
             vec![ $( Arc::new(RecordProjection::<$view>::default()) ),+ ]
         }
 
-        /// What search is fed from.
-        pub fn search_sources() -> Vec<Arc<dyn SearchSource>> {
+        fn record_sources() -> Vec<Arc<dyn SearchSource>> {
             vec![ $( Arc::new(RecordSource::<$view>::default()) ),+ ]
         }
     };
@@ -44,9 +43,18 @@ record_views![
     shop::products::Products,
 ];
 
+/// What search is fed from. Contacts are more than their records.
+pub fn search_sources() -> Vec<Arc<dyn SearchSource>> {
+    let contacts: Arc<dyn SearchSource> = Arc::new(ContactSource::default());
+    let others = record_sources().into_iter().filter(|source| source.collection() != contacts.collection());
+    others.chain([contacts.clone()]).collect()
+}
+
 /// All projections.
 pub fn projections() -> Vec<Arc<dyn Projection>> {
-    let others: [Arc<dyn Projection>; 6] = [
+    let others: [Arc<dyn Projection>; 8] = [
+        Arc::new(Activities),
+        Arc::new(Engagements),
         Arc::new(Routes),
         Arc::new(Timeline),
         Arc::new(Visits),

@@ -18,6 +18,7 @@ pub mod learning;
 pub mod listing;
 pub mod mail;
 pub mod platform;
+mod positioned;
 pub mod projection;
 pub mod read_store;
 pub mod record_view;

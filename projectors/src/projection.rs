@@ -23,6 +23,12 @@ pub trait Projection: Send + Sync + 'static {
     /// The rows [`Projection::apply`] will look at; they are read before it runs.
     fn reads(&self, event: &Recorded<AnyEvent>) -> Vec<RowName>;
 
+    /// Further rows it will look at, which only the rows of [`Projection::reads`] lead to: an order's event does not name
+    /// the contact, the order's row does.
+    fn reads_further(&self, _event: &Recorded<AnyEvent>, _rows: &Rows<'_>) -> Vec<RowName> {
+        Vec::new()
+    }
+
     /// Changes rows. The same event over the same rows gives the same changes, always.
     fn apply(&self, event: &Recorded<AnyEvent>, rows: &mut Rows<'_>) -> Result<(), ProjectionError>;
 }
@@ -79,7 +85,7 @@ impl<'a> Rows<'a> {
         Self { tenant, overlay, changes: Vec::new() }
     }
 
-    /// The row's body; one of those named by [`Projection::reads`], or one put in this batch.
+    /// The row's body; one of those named by [`Projection::reads`] or [`Projection::reads_further`], or one put in this batch.
     pub fn get(&self, name: &RowName) -> Option<Bytes> {
         let staged = self.changes.iter().rev().find(|(changed, _)| changed == name);
         match staged {

@@ -1,30 +1,30 @@
-//! Keeps the search index: follows the log for *which* records changed and takes *what* they are from the record views.
+//! Keeps the search index: follows the log for *which* records changed and takes *what* they are from the views.
 //!
-//! So a record's document is always made from its present row, however often an event is met again, and the bodies of
-//! events are not decoded a second time. The index's own checkpoint is in its commit.
+//! So a record's document is always made from its present rows, however often an event is met again. There are two lanes, one
+//! over the events and one over the facts; each has its own checkpoint, in the index's commit.
+
+mod source;
+
+pub use self::source::{RecordSource, SearchSource, Touch};
 
 use crate::{
     backend::tantivy::SearchIndex,
     lane::mark_cell,
-    record_view::RecordView,
-    search::{Change, SearchError},
+    search::SearchError,
     views::{ViewError, Views},
 };
 use bus_schema::{
-    Address, TenantId,
+    TenantId,
     bus::{Bus, Followed},
-    catalog::Catalogued,
     keys::KeyDirectory,
     subject::Family,
 };
-use futures::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    marker::PhantomData,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 const BATCH: usize = 2_000;
@@ -37,78 +37,28 @@ const SLOWEST: Duration = Duration::from_secs(2);
 const COMMIT_SHARE: u32 = 10;
 /// Erased persons' words are squeezed out of the index's files at most this often.
 const PURGE_EVERY: Duration = Duration::from_secs(30);
-/// How long the index waits for the record views before it looks at the world again.
+/// How long the index waits for the views before it looks at the world again.
 const VIEW_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A collection that can be searched.
-pub trait SearchSource: Send + Sync + 'static {
-    fn collection(&self) -> &'static str;
-    fn follows(&self, address: &Address) -> bool;
-    /// The present documents of some records, or their deletion.
-    fn changes<'a>(
-        &'a self,
-        views: &'a Views,
-        keys: &'a KeyDirectory,
-        tenant: &'a TenantId,
-        ids: &'a [Uuid],
-    ) -> BoxFuture<'a, Result<Vec<Change>, String>>;
-}
-
-/// A [`RecordView`] as a collection.
-pub struct RecordSource<V>(PhantomData<fn() -> V>);
-
-impl<V> Default for RecordSource<V> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<V: RecordView> SearchSource for RecordSource<V> {
-    fn collection(&self) -> &'static str {
-        V::NAME
-    }
-
-    fn follows(&self, address: &Address) -> bool {
-        address.context == V::Event::CONTEXT && address.aggregate == V::Event::AGGREGATE
-    }
-
-    fn changes<'a>(
-        &'a self,
-        views: &'a Views,
-        keys: &'a KeyDirectory,
-        tenant: &'a TenantId,
-        ids: &'a [Uuid],
-    ) -> BoxFuture<'a, Result<Vec<Change>, String>> {
-        Box::pin(async move {
-            let records = views.records::<V>(tenant, ids).await.map_err(|error| error.to_string())?;
-            let needed: Vec<_> = records.iter().flatten().flat_map(|record| V::keys(&record.row)).collect();
-            let ring = keys.load(tenant, &needed).await.map_err(|error| error.to_string())?;
-            let change = |(id, record): (&Uuid, &Option<crate::Record<V::Row>>)| {
-                let document = record.as_ref().and_then(|record| V::document(tenant, *id, record, &ring));
-                match document {
-                    Some(document) => Change::Put(document),
-                    None => Change::Delete {
-                        tenant: tenant.to_string(),
-                        collection: V::NAME.to_owned(),
-                        id: id.to_string(),
-                    },
-                }
-            };
-            Ok(ids.iter().zip(&records).map(change).collect())
-        })
-    }
-}
+/// Facts that change no document (page visits) move the checkpoint this often; after a death they are looked at again.
+const IDLE_MARK: Duration = Duration::from_secs(10);
 
 /// The running index of a cell. Cheap to clone.
 #[derive(Clone)]
 pub struct Search {
     index: SearchIndex,
+    events: Standing,
+    facts: Standing,
+}
+
+/// How one lane stands.
+#[derive(Clone)]
+struct Standing {
     position: watch::Receiver<u64>,
     trouble: watch::Receiver<Option<String>>,
 }
 
 impl Search {
-    /// Starts following the log from the index's checkpoint.
+    /// Starts following the log from the index's checkpoints.
     pub fn start(
         index: SearchIndex,
         views: Views,
@@ -116,43 +66,62 @@ impl Search {
         bus: Bus,
         sources: Vec<Arc<dyn SearchSource>>,
     ) -> Self {
-        let cell = mark_cell(Family::Events, views.cell());
-        let start = index.checkpoint(&cell).unwrap_or(0);
-        let (positions, position) = watch::channel(start);
-        let (troubles, trouble) = watch::channel(None);
-        let lane = SearchLane { index: index.clone(), views, keys, bus, sources, cell, positions, troubles };
-        tokio::spawn(async move {
-            loop {
-                if let Err(why) = lane.follow().await {
-                    tracing::warn!(%why, "the search index was interrupted and goes on from its checkpoint");
-                    lane.troubles.send_replace(Some(why));
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        });
-        Self { index, position, trouble }
+        let fresh = Arc::new(Mutex::new(()));
+        let lane = |family| {
+            let cell = mark_cell(family, views.cell());
+            let (positions, position) = watch::channel(index.checkpoint(&cell).unwrap_or(0));
+            let (troubles, trouble) = watch::channel(None);
+            let lane = SearchLane {
+                index: index.clone(),
+                views: views.clone(),
+                keys: keys.clone(),
+                bus: bus.clone(),
+                sources: sources.clone(),
+                fresh: fresh.clone(),
+                family,
+                cell,
+                positions,
+                troubles,
+            };
+            tokio::spawn(lane.run());
+            Standing { position, trouble }
+        };
+        let (events, facts) = (lane(Family::Events), lane(Family::Facts));
+        Self { index, events, facts }
     }
 
     pub fn index(&self) -> &SearchIndex {
         &self.index
     }
 
-    /// Everything up to here can be found.
+    /// Every event up to here can be found.
     pub fn position(&self) -> u64 {
-        *self.position.borrow()
+        *self.events.position.borrow()
     }
 
     /// Why the index does not go on.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.borrow().clone()
+        let facts = || self.facts.trouble.borrow().clone();
+        self.events.trouble.borrow().clone().or_else(facts)
     }
 
-    /// Waits until everything up to a position can be found.
+    /// Waits until every event up to a position can be found.
     pub async fn wait(&self, seq: u64, at_most: Duration) -> Result<(), ViewError> {
+        self.events.wait("search", seq, at_most).await
+    }
+
+    /// The same for the facts, whose positions are their own.
+    pub async fn wait_for_facts(&self, seq: u64, at_most: Duration) -> Result<(), ViewError> {
+        self.facts.wait("search over facts", seq, at_most).await
+    }
+}
+
+impl Standing {
+    async fn wait(&self, name: &str, seq: u64, at_most: Duration) -> Result<(), ViewError> {
         let mut position = self.position.clone();
         match tokio::time::timeout(at_most, position.wait_for(|position| *position >= seq)).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(ViewError::Behind { view: "search".into(), position: self.position(), wanted: seq }),
+            _ => Err(ViewError::Behind { view: name.into(), position: *self.position.borrow(), wanted: seq }),
         }
     }
 }
@@ -163,6 +132,10 @@ struct SearchLane {
     keys: KeyDirectory,
     bus: Bus,
     sources: Vec<Arc<dyn SearchSource>>,
+    /// Held from reading rows until their documents are handed over, so that of two lanes that touch one record the one
+    /// that comes last has read what the other did.
+    fresh: Arc<Mutex<()>>,
+    family: Family,
     cell: String,
     positions: watch::Sender<u64>,
     troubles: watch::Sender<Option<String>>,
@@ -170,37 +143,60 @@ struct SearchLane {
 
 /// What is applied but not committed yet.
 struct Pending {
-    upto: u64,
     since: Instant,
+    taken: Taken,
+}
+
+/// What a batch was.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    upto: u64,
+    changed: bool,
+    /// A person was.
     erased: bool,
 }
 
 impl SearchLane {
+    async fn run(self) {
+        loop {
+            if let Err(why) = self.follow().await {
+                tracing::warn!(%why, stream = self.cell, "the search index was interrupted and goes on from its checkpoint");
+                self.troubles.send_replace(Some(why));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
     async fn follow(&self) -> Result<(), String> {
         let start = self.index.checkpoint(&self.cell).unwrap_or(0);
         let mut source =
-            self.bus.follow(Family::Events, start + 1, Vec::new()).await.map_err(|error| error.to_string())?;
+            self.bus.follow(self.family, start + 1, Vec::new()).await.map_err(|error| error.to_string())?;
         let mut pending: Option<Pending> = None;
         let mut rhythm = RHYTHM;
         // A process that stopped may have left something to squeeze out; it costs little when there is nothing.
-        let mut unpurged = true;
+        let mut unpurged = self.family == Family::Events;
         let mut purged = Instant::now();
+        let mut marked = Instant::now();
         loop {
             let patience = if pending.is_some() { Duration::from_millis(40) } else { PATIENCE };
             let batch = source.next_batch(BATCH, patience).await.map_err(|error| error.to_string())?;
             let quiet = batch.is_empty();
-            if let Some((upto, erased)) = self.take(batch).await? {
-                let open = pending.get_or_insert(Pending { upto, since: Instant::now(), erased: false });
-                open.upto = upto;
-                open.erased |= erased;
+            if let Some(taken) = self.take(batch).await? {
+                let open = pending.get_or_insert(Pending { since: Instant::now(), taken });
+                open.taken.upto = taken.upto;
+                open.taken.changed |= taken.changed;
+                open.taken.erased |= taken.erased;
             }
-            if let Some(ready) = pending.take_if(|open| quiet || open.since.elapsed() >= rhythm) {
-                let began = Instant::now();
-                let mark = BTreeMap::from([(self.cell.clone(), ready.upto)]);
-                self.index.commit(mark).await.map_err(|error: SearchError| error.to_string())?;
-                rhythm = (began.elapsed() * COMMIT_SHARE).clamp(RHYTHM, SLOWEST);
-                self.positions.send_replace(ready.upto);
-                unpurged |= ready.erased;
+            if let Some(Pending { taken, .. }) = pending.take_if(|open| quiet || open.since.elapsed() >= rhythm) {
+                if taken.changed || self.family == Family::Events || marked.elapsed() >= IDLE_MARK {
+                    let began = Instant::now();
+                    let mark = BTreeMap::from([(self.cell.clone(), taken.upto)]);
+                    self.index.commit(mark).await.map_err(|error: SearchError| error.to_string())?;
+                    rhythm = (began.elapsed() * COMMIT_SHARE).clamp(RHYTHM, SLOWEST);
+                    marked = Instant::now();
+                }
+                self.positions.send_replace(taken.upto);
+                unpurged |= taken.erased;
             }
             if pending.is_none() {
                 self.troubles.send_if_modified(|trouble| trouble.take().is_some());
@@ -214,43 +210,58 @@ impl SearchLane {
         }
     }
 
-    /// Brings the index up to date with the records a batch touched. Gives the last position and whether a person was
-    /// erased.
-    async fn take(&self, batch: Vec<Followed>) -> Result<Option<(u64, bool)>, String> {
-        let mut upto = None;
-        let mut erased = false;
-        let mut touched: BTreeMap<(usize, TenantId), BTreeSet<Uuid>> = BTreeMap::new();
+    /// Brings the index up to date with the records a batch touched. `None`: there was nothing.
+    async fn take(&self, batch: Vec<Followed>) -> Result<Option<Taken>, String> {
+        let mut taken = None;
+        let mut touched: BTreeMap<(usize, TenantId), [BTreeSet<Uuid>; 2]> = BTreeMap::new();
         for followed in batch {
+            let open: &mut Taken = taken.get_or_insert_default();
             // A message that is no event has no record; the view that meets it says so.
             let event = match followed {
                 Ok(event) => event,
                 Err(malformed) => {
-                    upto = Some(malformed.seq);
+                    open.upto = malformed.seq;
                     continue;
                 }
             };
-            upto = Some(event.seq);
+            open.upto = event.seq;
             // `contact.erased`, `order.buyer_erased`.
-            erased |= event.envelope.kind.ends_with("erased");
-            let source = self.sources.iter().position(|source| source.follows(&event.subject.address));
-            if let (Some(source), Some(id)) = (source, event.subject.address.uuid()) {
-                touched.entry((source, event.subject.tenant)).or_default().insert(id);
+            open.erased |= event.envelope.kind.ends_with("erased");
+            for (number, source) in self.concerned() {
+                let (place, id) = match source.touches(&event) {
+                    Some(Touch::Record(id)) => (0, id),
+                    Some(Touch::Behind(id)) => (1, id),
+                    None => continue,
+                };
+                touched.entry((number, event.subject.tenant.clone())).or_default()[place].insert(id);
             }
         }
-        let Some(upto) = upto else { return Ok(None) };
+        let Some(mut taken) = taken else { return Ok(None) };
         let used: BTreeSet<usize> = touched.keys().map(|(source, _)| *source).collect();
-        for source in used {
-            let view = self.sources[source].collection();
-            self.views.wait(view, upto, VIEW_PATIENCE).await.map_err(|error| error.to_string())?;
+        for view in used.iter().flat_map(|source| self.sources[*source].views(self.family)) {
+            self.views.wait(view, taken.upto, VIEW_PATIENCE).await.map_err(|error| error.to_string())?;
         }
+        let fresh = self.fresh.lock().await;
         let mut changes = Vec::new();
-        for ((source, tenant), ids) in touched {
+        for ((source, tenant), [mut ids, behind]) in touched {
+            let source = &self.sources[source];
+            if !behind.is_empty() {
+                let behind: Vec<Uuid> = behind.into_iter().collect();
+                ids.extend(source.behind(&self.views, &tenant, &behind).await?);
+            }
             let ids: Vec<Uuid> = ids.into_iter().collect();
-            changes.extend(self.sources[source].changes(&self.views, &self.keys, &tenant, &ids).await?);
+            changes.extend(source.changes(&self.views, &self.keys, &tenant, &ids).await?);
         }
-        if !changes.is_empty() {
+        taken.changed = !changes.is_empty();
+        if taken.changed {
             self.index.apply(changes).await.map_err(|error| error.to_string())?;
         }
-        Ok(Some((upto, erased)))
+        drop(fresh);
+        Ok(Some(taken))
+    }
+
+    /// The sources this stream concerns, each with its number.
+    fn concerned(&self) -> impl Iterator<Item = (usize, &Arc<dyn SearchSource>)> {
+        self.sources.iter().enumerate().filter(|(_, source)| !source.views(self.family).is_empty())
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// In the order they are passed.
-const PLACES: [&str; 7] = ["taken", "observed", "armed", "wanted", "done", "recorded", "handled"];
+pub(super) const PLACES: [&str; 7] = ["taken", "observed", "armed", "wanted", "done", "recorded", "handled"];
 
 fn places() -> Vec<&'static str> {
     if skip_slow() { vec!["observed", "done", "handled"] } else { PLACES.to_vec() }

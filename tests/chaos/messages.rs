@@ -70,7 +70,7 @@ pub(super) async fn k3(messages: usize, kills: usize, seed: u64, dice: &mut Dice
 }
 
 /// Waits until all are taken; gives the one Message-ID each has.
-async fn ends(client: &Client, requested: &[Uuid]) -> BTreeMap<Uuid, String> {
+pub(super) async fn ends(client: &Client, requested: &[Uuid]) -> BTreeMap<Uuid, String> {
     let open = async || {
         let states = ["queued", "deferred"].map(|state| format!("/v1/messages?filter[state]={state}&limit=1"));
         let mut open = 0;

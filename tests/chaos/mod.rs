@@ -7,5 +7,7 @@ mod fulfilment;
 mod kill;
 mod messages;
 mod oracle;
+mod places;
 mod rebuild;
 mod shoppers;
+mod turns;

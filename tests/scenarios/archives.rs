@@ -1,10 +1,12 @@
 //! A platform's log at two providers: it comes back from each of them alone.
 
+mod alarms;
 mod damage;
-mod kills;
+pub(crate) mod kills;
 mod local;
 mod restoring;
 mod starting;
+mod timers;
 
 use super::unique;
 use crate::support::Client;

@@ -9,7 +9,7 @@ use workers::smtp::sink::{Sink, SinkOptions};
 
 pub(super) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// After it a click may be a person's, and a burst is over.
-const A_WHILE: Duration = Duration::from_millis(2_300);
+pub(super) const A_WHILE: Duration = Duration::from_millis(2_300);
 
 /// Somebody, or something, that asks as told and follows no redirect.
 pub(super) struct Visitor(reqwest::Client, String);
@@ -66,9 +66,14 @@ const HTML: &str = "<html><body><p>Hello {{ first_name | default('you') }}</p>\
     <a href=\"mailto:a@shop.example\">Mail</a></body></html>";
 
 pub(super) async fn launch(client: &Client, tag: &str, purpose: &str, tracking: Value) -> Uuid {
-    let campaign = client.make("/v1/campaigns", &json!({"name": tag})).await;
-    let path = format!("/v1/campaigns/{campaign}");
     let segment = json!({"filter": {"tags": {"_eq": tag}}, "purpose": purpose});
+    launch_to(client, &segment, tracking).await
+}
+
+/// A campaign to a segment that goes out in a second.
+pub(super) async fn launch_to(client: &Client, segment: &Value, tracking: Value) -> Uuid {
+    let campaign = client.make("/v1/campaigns", &json!({"name": "Links"})).await;
+    let path = format!("/v1/campaigns/{campaign}");
     client.put(&format!("{path}/audience"), &json!({"segment": segment})).send().await.expect(200);
     let content = json!({"subject": "Hello", "from_name": "Garden", "from_email": "news@garden.example", "html": HTML,
         "tracking": tracking});

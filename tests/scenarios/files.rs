@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// A PNG of the given size, as far as its header says; `salt` makes its bytes its own.
-fn png(width: u32, height: u32, salt: &str) -> Vec<u8> {
+pub(super) fn png(width: u32, height: u32, salt: &str) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     bytes.extend(width.to_be_bytes());
     bytes.extend(height.to_be_bytes());
@@ -15,7 +15,7 @@ fn png(width: u32, height: u32, salt: &str) -> Vec<u8> {
     bytes
 }
 
-async fn upload(client: &Client, query: &str, media_type: &str, bytes: Vec<u8>) -> Answer {
+pub(super) async fn upload(client: &Client, query: &str, media_type: &str, bytes: Vec<u8>) -> Answer {
     client.ask(reqwest::Method::POST, &format!("/v1/files?{query}")).body(media_type, bytes).send().await
 }
 

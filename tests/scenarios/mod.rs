@@ -1,7 +1,8 @@
 //! Journeys through HTTP against a real platform, awaited by the consistency token, never by sleep. Each has a tenant of
 //! its own.
 
-mod archives;
+mod activity;
+pub(crate) mod archives;
 mod authoring;
 mod bounces;
 mod campaigns;
@@ -14,11 +15,13 @@ mod feed;
 mod feedback;
 mod files;
 pub(crate) mod fulfilments;
+mod full_disk;
 mod inbox;
 mod isolation;
 mod letters;
 mod messages;
 mod orders;
+pub(crate) mod overdue;
 mod pages;
 mod paging;
 mod preferences;
@@ -37,7 +40,7 @@ mod starts;
 mod stops;
 mod subscriptions;
 mod suppressions;
-mod workers;
+pub(crate) mod workers;
 
 use crate::support::{Client, Platform};
 use serde_json::json;

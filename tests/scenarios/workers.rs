@@ -40,7 +40,7 @@ async fn the_command_shows_the_workers() {
 }
 
 /// An event of a version this build does not know, in a tenant's log; its position.
-async fn of_the_future(platform: &Platform, tenant: &str) -> u64 {
+pub(crate) async fn of_the_future(platform: &Platform, tenant: &str) -> u64 {
     let bus = bus(platform).await;
     let tenant = TenantId::try_new(tenant).expect("a tenant");
     let address = Address::new("shop", "order", bus_schema::ids::random_uuid());

@@ -1,6 +1,6 @@
 //! A platform that archives to two S3 servers, and what one does with such an archive.
 
-use super::{Platform, S3Server, eventually, millrace};
+use super::{FaultProxy, Platform, S3Server, eventually, millrace};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -63,6 +63,26 @@ impl Archived {
         let folder = self.path(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let environment = [self.environment(), more.to_vec()].concat();
+        Platform::open_with(&folder, &environment)
+    }
+
+    /// The same, asking one server through a proxy.
+    pub(crate) fn platform_through(
+        &self,
+        name: &str,
+        server: &S3Server,
+        proxy: &FaultProxy,
+        more: &[(&'static str, String)],
+    ) -> Platform {
+        let folder = self.path(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let mut environment = self.environment();
+        let straight = server.address("");
+        let through = format!("http://127.0.0.1:{}/", proxy.port);
+        for (_, value) in &mut environment {
+            *value = value.replace(&straight, &through);
+        }
+        environment.extend_from_slice(more);
         Platform::open_with(&folder, &environment)
     }
 

@@ -2,6 +2,7 @@
 
 mod archived;
 mod client;
+mod fault_proxy;
 pub(crate) mod mailing;
 mod platform;
 pub(crate) mod posting;
@@ -14,6 +15,7 @@ mod world;
 
 pub(crate) use archived::{Archived, all_archived};
 pub(crate) use client::{Answer, Ask, Client};
+pub(crate) use fault_proxy::{FaultProxy, Spoil};
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
 pub(crate) use sender::Sender;

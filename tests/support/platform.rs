@@ -74,6 +74,21 @@ impl Platform {
         Self::start(dir, None, None, environment).unwrap_or_else(|why| panic!("{why}"))
     }
 
+    /// The same, but its files lie on a memory file system of their own that has room for so many bytes. `None`: this machine
+    /// lets nobody mount one.
+    pub(crate) fn open_with_room(dir: &Path, bytes: u32) -> Option<Self> {
+        let possible =
+            Command::new("unshare").args(["--mount", "--map-root-user", "true"]).stderr(Stdio::null()).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let files = dir.join("data/files");
+        std::fs::create_dir_all(&files).expect("a folder");
+        let mount = format!("mount -t tmpfs -o size={bytes},mode=700 none {} && exec \"$@\"", files.display());
+        let within = ["unshare", "--mount", "--map-root-user", "sh", "-c", &mount, "mounted"];
+        Some(Self::start_within(dir, None, None, &[], &within).unwrap_or_else(|why| panic!("{why}")))
+    }
+
     /// In `dir` are the data directory, the ready file and the log of all starts.
     fn start(
         dir: &Path,
@@ -81,11 +96,26 @@ impl Platform {
         remove: Option<&Path>,
         environment: &[(&str, String)],
     ) -> Result<Self, String> {
+        Self::start_within(dir, owned, remove, environment, &[])
+    }
+
+    /// `within` is what the platform is run by.
+    fn start_within(
+        dir: &Path,
+        owned: Option<tempfile::TempDir>,
+        remove: Option<&Path>,
+        environment: &[(&str, String)],
+        within: &[&str],
+    ) -> Result<Self, String> {
         let (data_dir, ready_file, log) = (dir.join("data"), dir.join("ready.json"), dir.join("platform.log"));
         _ = std::fs::remove_file(&ready_file);
         let mut command = Command::new("sh");
         command.args(["-c", WATCH, "watch"]).arg(&log).arg(remove.unwrap_or(Path::new("")));
-        command.arg(binary()).args(["up", "--no-demo", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
+        command
+            .args(within)
+            .arg(binary())
+            .args(["up", "--no-demo", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&data_dir);
         command.arg("--ready-file").arg(&ready_file).stdin(Stdio::piped());
         command.envs(environment.iter().map(|(name, value)| (*name, value)));
         let watch = command.spawn().map_err(|error| format!("sh does not run: {error}"))?;

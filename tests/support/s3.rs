@@ -1,5 +1,6 @@
 //! S3 servers of the test process: two providers, on free loopback ports, gone with the process.
 
+use super::FaultProxy;
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -122,6 +123,26 @@ impl S3Server {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+impl S3Server {
+    /// A part of the shared bucket, straight and through a proxy that spoils answers.
+    pub(crate) async fn spoiled(&self) -> (ObjectStore, ObjectStore, FaultProxy) {
+        // The bucket is made.
+        self.bucket().await;
+        let proxy = FaultProxy::before(self.port).await;
+        let endpoint = format!("http://127.0.0.1:{}", proxy.port);
+        let prefix = format!("spoiled-{}", proxy.port);
+        let of = |options: S3Options| ObjectStore::s3(S3Objects::try_new(options).expect("a client"));
+        let straight = S3Options { prefix: prefix.clone(), ..self.options(Self::BUCKET) };
+        let through = S3Options { prefix, endpoint, ..self.options(Self::BUCKET) };
+        (of(straight), of(through), proxy)
+    }
+
+    /// A proxy before this server.
+    pub(crate) async fn proxy(&self) -> FaultProxy {
+        FaultProxy::before(self.port).await
     }
 }
 

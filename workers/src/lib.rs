@@ -12,6 +12,7 @@ pub mod crm;
 mod history;
 pub mod log_reader;
 pub mod mail;
+mod place;
 pub mod process;
 pub mod runtime;
 pub mod shop;

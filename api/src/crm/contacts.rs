@@ -18,7 +18,7 @@ use bus_schema::{
 };
 use projectors::{
     Record,
-    crm::contacts::{ContactRow, Contacts, FILTERABLE, PendingConsent},
+    crm::contacts::{ContactRow, Contacts, FILTERABLE, OF_ACTIVITY, PendingConsent},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -122,12 +122,29 @@ impl Resource for ContactResource {
     const NOUN: &'static str = "contact";
     const LIST: ListSpec = ListSpec {
         filterable: FILTERABLE,
-        sortable: &["email", "first_name", "last_name", "company", "city", "country", "created_at", "updated_at"],
+        sortable: &[
+            "email",
+            "first_name",
+            "last_name",
+            "company",
+            "city",
+            "country",
+            "created_at",
+            "updated_at",
+            "orders_count",
+            "last_order_at",
+            "enrolments_count",
+            "last_enrolled_at",
+            "last_opened_at",
+            "last_clicked_at",
+            "last_activity_at",
+        ],
         default_sort: "-created_at",
         facetable: &["tags", "country", "city", "company"],
         searchable: true,
         ..ListSpec::NOTHING
     };
+    const LIVE_ONLY: &'static [&'static str] = &OF_ACTIVITY;
 
     fn present(id: Uuid, record: &Record<ContactRow>, keys: &Keyring) -> ContactJson {
         let row = &record.row;

@@ -1,5 +1,6 @@
 //! Customers.
 
+pub mod activity;
 pub mod contacts;
 pub mod imports;
 pub mod segments;

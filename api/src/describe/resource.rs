@@ -6,7 +6,7 @@ use crate::{
     http::list::ListSpec,
     resource::{Resource, read_scope},
 };
-use projectors::search::{Op, grammar};
+use projectors::search::grammar;
 use utoipa::{
     ToSchema,
     openapi::{
@@ -77,8 +77,8 @@ fn list_parameters(spec: &ListSpec) -> Vec<ParameterBuilder> {
     if !spec.facetable.is_empty() {
         parameters.push(query("facets", format!("Counts by value of {}", spec.facetable.join(", "))));
     }
-    let operators: Vec<String> = Op::ALL.into_iter().map(grammar::text).collect();
     for (field, kind) in spec.filterable {
+        let operators = grammar::operators(*kind);
         let what = format!("`filter[{field}][_op]=`, {}; _op is one of {}", kind.noun(), operators.join(" "));
         parameters.push(query(&format!("filter[{field}]"), what));
     }

@@ -35,6 +35,7 @@ pub struct Replayable {
     collection: &'static str,
     scope: String,
     spec: &'static crate::http::list::ListSpec,
+    live_only: &'static [&'static str],
     ask: for<'a> fn(&'a App, &'a Replay, &'a ListQuery) -> Asked<'a>,
 }
 
@@ -43,7 +44,8 @@ type Asked<'a> = BoxFuture<'a, Result<(Vec<Value>, u64), Problem>>;
 
 impl Replayable {
     pub fn of<R: Resource>() -> Self {
-        Self { collection: collection::<R>(), scope: read_scope::<R>(), spec: &R::LIST, ask: ask::<R> }
+        let (collection, scope) = (collection::<R>(), read_scope::<R>());
+        Self { collection, scope, spec: &R::LIST, live_only: R::LIVE_ONLY, ask: ask::<R> }
     }
 }
 
@@ -66,6 +68,11 @@ pub(super) async fn records(
     if list.after.is_some() || list.search.is_some() || !list.facets.is_empty() {
         let message = "a replay takes filter, sort, fields and limit; ask the live list for the rest";
         return Err(Problem::parameters(vec![FieldError::new("", "not_for_replays", message)]));
+    }
+    let sorted = || list.sort.iter().find_map(|key| replayable.live_only.iter().find(|name| **name == key.field));
+    if let Some(field) = list.filter.first_of(replayable.live_only).or_else(|| sorted().copied()) {
+        let message = format!("{field} is made of other records too; only the live list knows it");
+        return Err(Problem::parameters(vec![FieldError::new(field, "not_for_replays", message)]));
     }
     let (mut items, total) = (replayable.ask)(app, &running.replay, &list).await?;
     items.iter_mut().for_each(|item| list.fields.apply(item));

@@ -160,7 +160,7 @@ async fn reopen(
 ) -> Result<Response, Problem> {
     command.allow(WRITE)?;
     let (tenant, product) = (&command.caller.tenant, command.body.product);
-    let reopen = FulfilmentCommand::Reopen { product };
+    let reopen = FulfilmentCommand::Reopen { product, patience: app.fulfilment_patience };
     let receipt = app.writer.execute::<Fulfilment>(tenant, id, &command.meta, &reopen).await?;
     Ok(app.answer(StatusCode::OK, id, &receipt))
 }

@@ -1,6 +1,6 @@
 //! The streams of a cell and the settings that make them a log: nothing is ever deleted, discarded or aged out.
 
-use super::{Bus, timers};
+use super::{Bus, lease, timers};
 use crate::{ids::Cell, subject::Family};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, State, StorageType};
 use std::time::Duration;
@@ -20,7 +20,7 @@ impl Bus {
         for family in [Family::Events, Family::Facts] {
             self.ensure(self.log_config(family, cell)).await?;
         }
-        for kind in ["keys", "snapshots"] {
+        for kind in ["keys", "snapshots", lease::KIND] {
             self.ensure(self.latest_config(kind, cell)).await?;
         }
         self.ensure(timers::config(cell, self.replicas())).await?;

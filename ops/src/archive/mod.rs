@@ -5,6 +5,7 @@
 //! is in [`workers::archive`].
 
 mod address;
+pub mod alarms;
 mod args;
 mod desk;
 mod epochs;

@@ -30,7 +30,28 @@ pub const FILTERABLE: Filterable = &[
     ("import", FieldType::Id),
     ("created_at", FieldType::Time),
     ("updated_at", FieldType::Time),
+    ("orders_count", FieldType::Integer),
+    ("last_order_at", FieldType::Time),
+    ("enrolments_count", FieldType::Integer),
+    ("last_enrolled_at", FieldType::Time),
+    ("last_opened_at", FieldType::Time),
+    ("last_clicked_at", FieldType::Time),
+    ("last_activity_at", FieldType::Time),
 ];
+
+/// Those of [`FILTERABLE`] that are not the record's own: [`super::contact_source`] adds them.
+pub const OF_ACTIVITY: [&str; 7] = [
+    "orders_count",
+    "last_order_at",
+    "enrolments_count",
+    "last_enrolled_at",
+    "last_opened_at",
+    "last_clicked_at",
+    "last_activity_at",
+];
+
+/// Those that facts change: who asks for them waits for the facts too.
+pub const OF_FACTS: [&str; 3] = ["last_opened_at", "last_clicked_at", "last_activity_at"];
 
 /// A contact; what is personal is sealed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,14 @@
 
 use super::slot::{Pause, Progress, Slot};
 use crate::{
-    projection::{Overlay, Rows},
+    projection::{Overlay, RowName, Rows},
     read_store::{ReadStore, ReadStoreError, ReadStorePort, RowKey, RowOp, TableId},
 };
 use bus_schema::{Address, AnyEvent, Recorded, Subject, bus::Followed};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// A message of the log as views see it.
 pub(super) enum Item {
@@ -88,6 +91,9 @@ pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Res
                 }
                 Item::Event(event) => {
                     let tenant = event.subject.tenant.shared();
+                    let further = projection.reads_further(event, &Rows::new(tenant.clone(), &mut overlay));
+                    let further = further.into_iter().map(|name| (tenant.clone(), name)).collect();
+                    fetch(store, further, &mut overlay, &mut tables).await?;
                     let mut rows = Rows::new(tenant.clone(), &mut overlay);
                     let outcome = projection.apply(event, &mut rows).and_then(|()| rows.accept(event.seq));
                     if let Err(error) = outcome {
@@ -126,23 +132,34 @@ async fn prefetch(
     overlay: &mut Overlay,
     tables: &mut Tables<'_>,
 ) -> Result<(), ReadStoreError> {
-    let (mut keys, mut names) = (Vec::new(), Vec::new());
+    let mut names = Vec::new();
     for item in items.iter().filter(|item| item.seq() > slot.position()) {
         let Item::Event(event) = item else { continue };
-        if !slot.projection().follows(&event.subject.address) {
+        if slot.projection().follows(&event.subject.address) {
+            let tenant = event.subject.tenant.shared();
+            names.extend(slot.projection().reads(event).into_iter().map(|name| (tenant.clone(), name)));
+        }
+    }
+    fetch(store, names, overlay, tables).await
+}
+
+/// Reads those rows that the batch does not know yet.
+async fn fetch(
+    store: &ReadStore,
+    wanted: Vec<(Arc<str>, RowName)>,
+    overlay: &mut Overlay,
+    tables: &mut Tables<'_>,
+) -> Result<(), ReadStoreError> {
+    let (mut keys, mut names) = (Vec::new(), Vec::new());
+    for (tenant, name) in wanted {
+        if overlay.knows(&tenant, &name) {
             continue;
         }
-        let tenant = event.subject.tenant.shared();
-        for name in slot.projection().reads(event) {
-            if overlay.knows(&tenant, &name) {
-                continue;
-            }
-            let table = tables.id(name.table)?;
-            let (partition, sort) = (name.partition.clone(), name.sort.clone());
-            keys.push(RowKey { table, tenant: tenant.clone(), partition, sort });
-            overlay.remember(tenant.clone(), name.clone(), None);
-            names.push((tenant.clone(), name));
-        }
+        let table = tables.id(name.table)?;
+        let (partition, sort) = (name.partition.clone(), name.sort.clone());
+        keys.push(RowKey { table, tenant: tenant.clone(), partition, sort });
+        overlay.remember(tenant.clone(), name.clone(), None);
+        names.push((tenant, name));
     }
     if keys.is_empty() {
         return Ok(());

@@ -12,6 +12,7 @@
 
 use super::receivers::{self, PEOPLE, TOTALS, person_partition, row};
 use crate::{
+    positioned::{change, positioned},
     projection::{Projection, ProjectionError, RowName, Rows},
     read_store::{ReadStorePort, Scan, StoredRow},
     sort_key::{Order, SortKey},
@@ -20,11 +21,10 @@ use crate::{
 use bus_schema::{
     Address, AnyEvent, Micros, Recorded, TenantId,
     catalog::Catalogued,
-    codec,
     mail::response::{HONEYPOT, MailClicked, ResponseClass, ResponseEvent},
     subject::Family,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The name of the view.
@@ -266,36 +266,7 @@ fn count(event: &ResponseEvent, opens: &mut Hits, clicks: &mut Hits) {
     }
 }
 
-/// A row with the position of the last fact in it.
-trait Positioned: Default + Serialize + DeserializeOwned {
-    fn position(&mut self) -> &mut u64;
-}
-
-macro_rules! positioned {
-    ($($row:ty),+) => { $( impl Positioned for $row { fn position(&mut self) -> &mut u64 { &mut self.seq } } )+ };
-}
-
 positioned![Person, Totals, Link, Hour];
-
-/// Changes a row unless it has this fact already; gives it as it is then.
-fn change<R: Positioned>(
-    rows: &mut Rows<'_>,
-    name: RowName,
-    seq: u64,
-    apply: impl FnOnce(&mut R),
-) -> Result<R, ProjectionError> {
-    let unreadable = |error: &dyn std::fmt::Display| ProjectionError::Row(error.to_string());
-    let mut row: R = match rows.get(&name) {
-        Some(body) => codec::decode(&body).map_err(|error| unreadable(&error))?,
-        None => R::default(),
-    };
-    if *row.position() < seq {
-        apply(&mut row);
-        *row.position() = seq;
-        rows.put(name, codec::encode(&row).map_err(|error| unreadable(&error))?);
-    }
-    Ok(row)
-}
 
 impl Projection for Responses {
     fn name(&self) -> &'static str {

@@ -132,6 +132,16 @@ impl Filter {
         }
     }
 
+    /// The first of these fields that it looks at.
+    pub fn first_of<'a>(&self, fields: &[&'a str]) -> Option<&'a str> {
+        match self {
+            Self::All => None,
+            Self::And(parts) | Self::Or(parts) => parts.iter().find_map(|part| part.first_of(fields)),
+            Self::Not(inner) => inner.first_of(fields),
+            Self::Cmp { field, .. } => fields.iter().copied().find(|name| name == field),
+        }
+    }
+
     /// Evaluates in memory what the index would evaluate. A comparison that [`Filter::validate`] refuses is false.
     pub fn matches(&self, fields: &[(String, FieldValue)]) -> bool {
         match self {

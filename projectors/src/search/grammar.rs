@@ -33,6 +33,17 @@ pub fn text(op: Op) -> String {
     format!("_{}", op.as_str())
 }
 
+/// At most so long ago. Only for times; what has none does not match.
+const WITHIN: &str = "_within";
+/// Longer ago than this, or never.
+const NOT_WITHIN: &str = "_not_within";
+
+/// The operators a filter may use on fields of a type.
+pub fn operators(kind: FieldType) -> Vec<String> {
+    let relative = [WITHIN, NOT_WITHIN].into_iter().filter(|_| kind == FieldType::Time).map(str::to_owned);
+    Op::ALL.into_iter().filter(|op| fits(*op, kind)).map(text).chain(relative).collect()
+}
+
 /// What is wrong at one place of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -199,7 +210,10 @@ impl Reader<'_> {
 
     fn comparison(&mut self, name: &str, kind: FieldType, operator: &str, operand: &Json, at: &str) -> Filter {
         self.clauses += 1;
-        let fitting = || Op::ALL.into_iter().filter(|op| fits(*op, kind)).map(text);
+        let fitting = || operators(kind);
+        if let WITHIN | NOT_WITHIN = operator {
+            return self.relative(name, kind, operator, operand, at);
+        }
         let Some(op) = operator.strip_prefix('_').and_then(Op::from_name) else {
             let message = format!("there is no operator {operator}");
             self.push(Fault::new(at, code::UNKNOWN_OPERATOR, message).allowing(fitting()));
@@ -233,6 +247,22 @@ impl Reader<'_> {
                 None => Filter::All,
             },
         }
+    }
+
+    /// `_within` and `_not_within`: `30 days` back from now.
+    fn relative(&mut self, name: &str, kind: FieldType, operator: &str, operand: &Json, at: &str) -> Filter {
+        if kind != FieldType::Time {
+            let message = format!("{operator} cannot be used with {name}, which is {}", kind.noun());
+            self.push(Fault::new(at, code::OPERATOR_NOT_ALLOWED, message).allowing(operators(kind)));
+            return Filter::All;
+        }
+        let Some(since) = operand.as_str().and_then(|span| literal::ago(span, self.variables.now)) else {
+            let message = "must be a length of time such as \"30 days\": a whole number of seconds, minutes, hours, days, \
+                           weeks, months or years";
+            return self.fail(at, code::INVALID_VALUE, message.to_owned());
+        };
+        let recent = Filter::Cmp { field: name.to_owned(), op: Op::Gte, values: vec![FieldValue::Time(since)] };
+        if operator == WITHIN { recent } else { Filter::Not(Box::new(recent)) }
     }
 
     /// The operand of `_null` and its like: true, false, or nothing at all in a query string.

@@ -98,6 +98,12 @@ fn time(text: &str, now: i64) -> Option<i64> {
     Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
 }
 
+/// The moment a length of time before now: `30 days`.
+pub fn ago(span: &str, now: i64) -> Option<i64> {
+    let span = span.trim();
+    span.starts_with(|c: char| c.is_ascii_digit()).then(|| moved(&format!("(-{span})"), now)).flatten()
+}
+
 /// What follows `$NOW`: nothing, or `(-7 days)`. Months and years follow the calendar in UTC.
 fn moved(rest: &str, now: i64) -> Option<i64> {
     if rest.is_empty() {
@@ -174,6 +180,20 @@ mod tests {
             "2026-01-01T00:00:00",
         ] {
             assert_eq!(text(bad, FieldType::Time), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_goes_back_from_now() {
+        let now = variables().now;
+        let micros = |moment: &str| moment.parse::<Timestamp>().unwrap().as_microsecond();
+        for (span, moment) in
+            [("30 days", "2026-03-01T12:00:00Z"), (" 1 month ", "2026-02-28T12:00:00Z"), ("0 hours", NOW)]
+        {
+            assert_eq!(ago(span, now), Some(micros(moment)), "{span}");
+        }
+        for bad in ["", "days", "90min", "-3 days", "+3 days", "3", "3 days ago", "100001 days", "1) days", "$NOW"] {
+            assert_eq!(ago(bad, now), None, "{bad}");
         }
     }
 

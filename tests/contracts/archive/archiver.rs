@@ -1,13 +1,10 @@
-//! The archiver over a real log: every answer a provider may give, the gap guard, the fences.
+//! The archiver over a real log: every answer a provider may give, the fences.
 
 use super::{Empty, Protected, caught_up, events, halted, now};
 use crate::support::{S3Server, Server, World, eventually};
 use bus_schema::{bus::Bus, bus::BusOptions, subject::Family};
 use futures::future::join;
-use std::{
-    io::{Read, Write},
-    time::Duration,
-};
+use std::time::Duration;
 use workers::archive::{
     Archiver, ObjectStore, ObjectStorePort,
     archiver::State,
@@ -161,41 +158,6 @@ async fn another_log_is_not_archived_over_this_one() {
     }
     let cause = halted(&start()).await;
     assert!(cause.contains("position 30") && cause.contains("another log"), "{cause}");
-}
-
-/// A stream whose first position is not 1, made over a plain connection: no code of ours can.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gap_in_the_log_halts_it() {
-    let world = World::on(&Server::own()).await;
-    let server = Server::own();
-    let config = serde_json::json!({
-        "name": format!("EV_{}", world.cell()), "subjects": [format!("ev.{}.>", world.cell())],
-        "storage": "file", "discard": "new", "allow_direct": true, "allow_atomic": true,
-        "deny_delete": true, "deny_purge": true, "first_seq": 10,
-    })
-    .to_string();
-    let mut connection = std::net::TcpStream::connect(server.url().trim_start_matches("nats://")).expect("connected");
-    let request = format!(
-        "CONNECT {{\"verbose\":false}}\r\nSUB made 1\r\nPUB $JS.API.STREAM.CREATE.EV_{} made {}\r\n{config}\r\n",
-        world.cell(),
-        config.len()
-    );
-    connection.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    while !answer.contains("MSG made") {
-        let mut piece = [0; 4096];
-        let read = connection.read(&mut piece).expect("an answer");
-        answer.push_str(&String::from_utf8_lossy(&piece[..read]));
-    }
-    let bus = Bus::connect(BusOptions { url: server.url(), ..world.options.clone() }).await.expect("connected");
-    bus.ensure_streams().await.expect("streams");
-    let subject = super::subject(&world, "late");
-    assert_eq!(bus.publish(super::super::bus::message(&subject, Some(0))).await.expect("stored").last_seq, 10);
-    let protected = Protected::new(&world, memory("north"));
-    let mut options = protected.options(Family::Events);
-    (options.bus, options.keys) = (bus, None);
-    let cause = halted(&Archiver::start(options)).await;
-    assert!(cause.contains("position 10 where 1 should come"), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

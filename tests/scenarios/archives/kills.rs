@@ -4,31 +4,48 @@
 use super::worked;
 use crate::{
     scenarios::unique,
-    support::{Archived, all_archived, skip_slow},
+    support::{Archived, Spoil, all_archived, skip_slow},
 };
 use serde_json::json;
 use std::time::Duration;
 
-/// Those that a provider which answers leads to; the others are in `tests/contracts/archive/kills.rs`.
-const POINTS: [&str; 5] = ["gathered", "keys_covered", "saved", "segment_put", "entry_put"];
+/// All of them, and the part of the address whose answers have to be lost to come there.
+pub(crate) const POINTS: [(&str, Option<&str>); 8] = [
+    ("gathered", None),
+    ("keys_covered", None),
+    ("blobs_covered", None),
+    ("saved", None),
+    ("segment_unknown", Some("/seg/")),
+    ("segment_put", None),
+    ("entry_unknown", Some("/m/")),
+    ("entry_put", None),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_killed_at_any_point_loses_and_doubles_nothing() {
-    for point in POINTS {
-        dies_at(point).await;
+    for (point, lost) in POINTS {
+        dies_at(point, lost).await;
         if skip_slow() {
             return;
         }
     }
 }
 
-async fn dies_at(point: &str) {
+async fn dies_at(point: &str, lost: Option<&'static str>) {
     let archived = Archived::new().await;
+    let [north, _] = Archived::servers();
+    let proxy = north.proxy().await;
     // Not at once: it has to serve first.
-    let platform = archived.platform_with("one", &[("MILLRACE_CRASH_AT", format!("archiver.{point}:8"))]);
+    let count = if lost.is_some() { 1 } else { 8 };
+    let drill = [("MILLRACE_CRASH_AT", format!("archiver.{point}:{count}"))];
+    let platform = archived.platform_through("one", north, &proxy, &drill);
     let client = platform.client();
     let mut acknowledged = Vec::new();
     for index in 0..600 {
+        if let Some(part) = lost.filter(|_| index == 60) {
+            // It is applied, and nobody is told.
+            proxy.next(part, [Spoil::ApplyAndDrop]);
+        }
         let contact = json!({"email": format!("{index}@{}.example", unique("k"))});
         match client.post("/v1/contacts", &contact).try_send().await {
             Ok(answer) if answer.status == 201 => acknowledged.push(answer.id()),

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::Path;
 
 /// The login of before: without it a start makes another password, which is an event.
-fn keep_login(archived: &Archived, of: &str, into: &str) {
+pub(super) fn keep_login(archived: &Archived, of: &str, into: &str) {
     let file = Path::new("data/keys/admin.json");
     std::fs::copy(archived.path(of).join(file), archived.path(into).join(file)).expect("copied");
 }

@@ -49,12 +49,12 @@ pub async fn drive<P: Process>(
     let mut state = writer.load::<P>(tenant, id).await?.state.clone();
     for _ in 0..MOST {
         let Some((effect_id, effect)) = state.effects(id).into_iter().next() else { return Ok(state) };
-        crash::point(worker, "wanted");
+        crash::point(worker, "wanted").await;
         let outcome = performer.perform(tenant, effect_id, &effect).await?;
-        crash::point(worker, "done");
+        crash::point(worker, "done").await;
         let meta = Meta { correlation: id, ..Meta::system(worker, effect_id.part("recorded").command()) };
         state = writer.execute::<P>(tenant, id, &meta, &outcome).await?.value.state;
-        crash::point(worker, "recorded");
+        crash::point(worker, "recorded").await;
         if state.effects(id).first().is_some_and(|(next, _)| *next == effect_id) {
             // It was recorded in an earlier life, whose answer this is; the log knows what is next.
             state = writer.load::<P>(tenant, id).await?.state.clone();

@@ -220,10 +220,10 @@ async fn attempt<H: Handler>(
             Err(error) => return again(delivery, RETRY, &error.to_string(), stop).await,
         }
     } else {
-        crash::point(job.name, "taken");
+        crash::point(job.name, "taken").await;
         match handler.handle(&item).await {
             Ok(()) => {
-                crash::point(job.name, "handled");
+                crash::point(job.name, "handled").await;
                 delivery.ack().await;
                 return After::Done;
             }
@@ -236,7 +236,7 @@ async fn attempt<H: Handler>(
     if !parking::park(parts, job.name, &item, &cause, stop).await {
         return again(delivery, RETRY, &cause, stop).await;
     }
-    crash::point(job.name, "parked");
+    crash::point(job.name, "parked").await;
     delivery.ack().await;
     After::Done
 }

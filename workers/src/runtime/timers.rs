@@ -59,6 +59,12 @@ impl Timers {
 /// Who is told of timers. It is told again after every failure and every crash.
 pub trait TimerOwner: Send + Sync + 'static {
     fn due<'a>(&'a self, timer: &'a Timer) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Sets the timers again of whatever waits for one, when the process starts, and says how many: the stream of timers is in no
+    /// archive, and may have been lost with its disk.
+    fn rearm<'a>(&'a self, _stop: &'a mut Stop) -> BoxFuture<'a, Result<usize, Failure>> {
+        Box::pin(async { Ok(0) })
+    }
 }
 
 /// Everybody who is told, by the name timers are set with.
@@ -69,7 +75,33 @@ pub fn start(bus: Bus, owners: Owners) -> Worker {
     Worker::start(NAME, |stop| run(bus, owners, stop))
 }
 
-async fn run(bus: Bus, owners: Owners, mut stop: Stop) {
+async fn run(bus: Bus, owners: Owners, stop: Stop) {
+    // Telling does not wait for it: what is due now was set before.
+    tokio::join!(rearm(&owners, stop.clone()), tell_all(bus, &owners, stop));
+}
+
+async fn rearm(owners: &Owners, mut stop: Stop) {
+    for (owner, named) in owners.iter().map(|(name, owner)| (owner, *name)) {
+        while !stop.is_asked() {
+            match owner.rearm(&mut stop).await {
+                Ok(0) => break,
+                Ok(set) => {
+                    tracing::info!(owner = named, set, "timers of what waits are set again");
+                    break;
+                }
+                Err(failure) => {
+                    stop.status().failed(format!("timers of {named} are not set again yet: {failure}"));
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = stop.asked() => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn tell_all(bus: Bus, owners: &Owners, mut stop: Stop) {
     let mut consumer = bus.due_timers(NAME, SILENCE, 4 * AT_ONCE);
     let status = stop.status().clone();
     status.set_concurrency(AT_ONCE);
@@ -81,7 +113,7 @@ async fn run(bus: Bus, owners: Owners, mut stop: Stop) {
             () = stop.asked() => break,
         };
         match read {
-            Ok(due) => _ = join_all(due.iter().map(|delivery| tell(&owners, delivery, &status))).await,
+            Ok(due) => _ = join_all(due.iter().map(|delivery| tell(owners, delivery, &status))).await,
             Err(error) => {
                 status.failed(format!("the log does not give its timers: {error}"));
                 tokio::time::sleep(RETRY).await;

@@ -7,10 +7,10 @@ use crate::{
     history::was_brought_in,
     process::{self, Performer, Process},
     runtime::{
-        self, Failure, Handler, Item, Job, Patience, RuntimeParts, crash,
+        self, Failure, Handler, Item, Job, RuntimeParts, crash,
         timers::{TimerOwner, Timers},
     },
-    worker::Worker,
+    worker::{Stop, Worker},
 };
 use bus_schema::{
     Address, AnyEvent, EffectId, Micros, StoredEvent, TenantId,
@@ -24,7 +24,7 @@ use bus_schema::{
     },
 };
 use futures::future::BoxFuture;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 use uuid::Uuid;
 use writers::{
     Meta, Rejected, WriteError, Writer,
@@ -32,7 +32,7 @@ use writers::{
     learning::enrolment::{self, Enrolment, EnrolmentStatus},
     platform::alarm::{Alarm, AlarmCommand},
     shop::{
-        fulfilment::{Fulfilment, FulfilmentCommand, FulfilmentEffect, OrderNow},
+        fulfilment::{Fulfilment, FulfilmentCommand, FulfilmentEffect, OrderNow, Patience},
         order::{Order, Placed},
     },
 };
@@ -46,7 +46,7 @@ const JOB: Job = Job {
     concurrency: 8,
     // Its own streams say what is done already.
     begin: Begin::First,
-    patience: Patience::USUAL,
+    patience: runtime::Patience::USUAL,
 };
 
 impl Process for Fulfilment {
@@ -57,10 +57,11 @@ impl Process for Fulfilment {
     }
 }
 
-/// Starts the worker, and gives who is to be told of its timers.
-pub fn start(parts: RuntimeParts) -> (Worker, Arc<dyn TimerOwner>) {
+/// Starts the worker, and gives who is to be told of its timers. `place` is the file with the position before the first process
+/// that is not done; it saves time at the next start.
+pub fn start(parts: RuntimeParts, patience: Patience, place: PathBuf) -> (Worker, Arc<dyn TimerOwner>) {
     let (bus, timers) = (parts.bus.clone(), Timers::new(parts.bus.clone(), NAME));
-    let fulfilments = Fulfilments { bus, writer: parts.writer.clone(), timers };
+    let fulfilments = Fulfilments { bus, writer: parts.writer.clone(), timers, patience, place };
     let owner = Arc::new(fulfilments.clone());
     (runtime::start(parts, JOB, fulfilments), owner)
 }
@@ -70,6 +71,8 @@ struct Fulfilments {
     bus: Bus,
     writer: Writer,
     timers: Timers,
+    patience: Patience,
+    place: PathBuf,
 }
 
 impl Handler for Fulfilments {
@@ -116,7 +119,7 @@ async fn history(bus: &Bus, event: &StoredEvent) -> Result<Option<Micros>, Failu
 }
 
 /// The order as the process has to know it.
-fn now(order: &Placed) -> OrderNow {
+fn now(order: &Placed, patience: Patience) -> OrderNow {
     let line = |line: &bus_schema::shop::order::OrderLine| {
         let (product, quantity, unit_price) = (line.product, line.quantity, line.unit_price);
         line.course.map(|course| CourseLine { product, course, quantity, unit_price })
@@ -128,6 +131,7 @@ fn now(order: &Placed) -> OrderNow {
         paid: progress.due() <= 0,
         ended: progress.cancelled || progress.status() == OrderStatus::Refunded,
         refunded: order.refunded_pieces().clone(),
+        patience,
     }
 }
 
@@ -135,18 +139,19 @@ impl Fulfilments {
     async fn observe(&self, item: &Item, id: Uuid) -> Result<(), Failure> {
         let tenant = &item.event.subject.tenant;
         let order = self.writer.load::<Order>(tenant, id).await?;
-        let Some(order) = order.state.placed().map(now).filter(|order| !order.lines.is_empty()) else { return Ok(()) };
+        let order = order.state.placed().map(|order| now(order, self.patience));
+        let Some(order) = order.filter(|order| !order.lines.is_empty()) else { return Ok(()) };
         let meta = Meta { command: item.effect().part("observe").command(), ..item.meta() };
         let command = FulfilmentCommand::Observe(order);
         self.writer.execute::<Fulfilment>(tenant, id, &meta, &command).await?;
-        crash::point(NAME, "observed");
+        crash::point(NAME, "observed").await;
         // The log's word: a repeated command is answered with the state of its first time.
         let state = self.writer.load::<Fulfilment>(tenant, id).await?.state.clone();
         let Some(book) = state.book() else { return Ok(()) };
         if !book.is_settled() {
             let set = self.timers.set(tenant, id, book.deadline).await;
             set.map_err(|error| Failure::Later(format!("its timer is not set: {error}")))?;
-            crash::point(NAME, "armed");
+            crash::point(NAME, "armed").await;
             let performing = Performing { fulfilments: self, at: history(&self.bus, &item.event).await? };
             process::drive::<Fulfilment>(&self.writer, NAME, tenant, id, &performing).await?;
         }
@@ -285,7 +290,7 @@ impl TimerOwner for Fulfilments {
                 Err(WriteError::Rejected(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            crash::point(NAME, "expired");
+            crash::point(NAME, "expired").await;
             let state = self.writer.load::<Fulfilment>(tenant, id).await?.state.clone();
             let Some(book) = state.book().filter(|book| !book.is_settled()) else { return Ok(()) };
             if !book.overdue {
@@ -305,11 +310,16 @@ impl TimerOwner for Fulfilments {
             }
         })
     }
+
+    fn rearm<'a>(&'a self, stop: &'a mut Stop) -> BoxFuture<'a, Result<usize, Failure>> {
+        Box::pin(rearm::rearm(self, stop))
+    }
 }
 
 fn shown(at: Micros) -> String {
     at.to_string().chars().take(19).collect()
 }
 
+mod rearm;
 #[cfg(test)]
 mod tests;

@@ -19,8 +19,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// How long everything may take before somebody has to look, in seconds.
+/// How long everything may take before somebody has to look, in seconds, unless an installation says otherwise.
 pub const PATIENCE_SECONDS: i64 = 15 * 60;
+
+/// How long everything may take before somebody has to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    pub seconds: i64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { seconds: PATIENCE_SECONDS }
+    }
+}
 
 /// The fulfilment of an order, nothing before it began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +49,8 @@ pub struct OrderNow {
     pub ended: bool,
     /// Pieces whose money went back, by product.
     pub refunded: BTreeMap<Uuid, u32>,
+    /// The deadline is so long after it is told.
+    pub patience: Patience,
 }
 
 /// What a process can be told. All but `Reopen` come from its worker.
@@ -61,6 +75,7 @@ pub enum FulfilmentCommand {
     /// A refused line is to be tried again.
     Reopen {
         product: Uuid,
+        patience: Patience,
     },
 }
 
@@ -149,16 +164,17 @@ impl Decider for Fulfilment {
 
     fn decide(&self, command: &FulfilmentCommand, ctx: &Ctx) -> Result<Decision<FulfilmentEvent>, FulfilmentRejection> {
         use FulfilmentRejection as R;
-        let deadline = ctx.now.plus_seconds(PATIENCE_SECONDS);
+        let after = |patience: &Patience| ctx.now.plus_seconds(patience.seconds);
         let book = match (&self.0, command) {
             (Some(book), _) => book,
-            (None, FulfilmentCommand::Observe(now)) => return Ok(begin(now, deadline)),
+            (None, FulfilmentCommand::Observe(now)) => return Ok(begin(now, after(&now.patience))),
             (None, _) => return Err(R::Unknown),
         };
         let line = |product: &Uuid| book.lines.get(product).ok_or(R::UnknownLine);
         let nothing = Ok(Decision::nothing());
         match command {
             FulfilmentCommand::Observe(now) => {
+                let deadline = after(&now.patience);
                 let more = book.lines.values().filter_map(|standing| {
                     let (product, pieces) = (standing.line.product, given_back(now, &standing.line));
                     (pieces > standing.refunded).then_some(LineRefunded { product, pieces, deadline })
@@ -184,7 +200,8 @@ impl Decider for Fulfilment {
             },
             FulfilmentCommand::Expire if book.is_settled() || book.overdue || ctx.now < book.deadline => nothing,
             FulfilmentCommand::Expire => Ok(Decision::event(FulfilmentOverdue {})),
-            FulfilmentCommand::Reopen { product } => {
+            FulfilmentCommand::Reopen { product, patience } => {
+                let deadline = after(patience);
                 let standing = line(product)?;
                 match standing.state {
                     _ if standing.is_refunded() => Err(R::Refunded),

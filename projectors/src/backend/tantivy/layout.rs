@@ -13,8 +13,9 @@ use tantivy::{TantivyDocument, Term};
 use super::words::{TOKENIZER, tenant_text};
 use crate::search::{Doc, FieldValue, MAX_TEXT_BYTES, Scalar, Weight, lower, scalars};
 
-/// Number of this layout. Another number on disk means: build the index again.
-pub(super) const FORMAT: u32 = 1;
+/// Number of this layout and of what documents hold: raised too when a collection gains a field, because documents are made
+/// when their record changes. Another number on disk means: build the index again. 2: contacts know their activity.
+pub(super) const FORMAT: u32 = 2;
 
 /// Between the parts of a term. Lower than any byte of a part, so a shorter part sorts first.
 const SEPARATOR: char = '\0';

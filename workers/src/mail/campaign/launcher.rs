@@ -12,10 +12,11 @@ use bus_schema::{
         campaign::Segment,
         chunk::{ChunkPlace, MAX_RECIPIENTS, chunk_id},
     },
+    subject::Family,
 };
 use projectors::{
     RecordView,
-    crm::contacts::{Contacts, FILTERABLE},
+    crm::contacts::{Contacts, FILTERABLE, OF_FACTS},
     mail::{campaigns::purpose_word, suppressions::Suppressions},
     search::{Cursor, FieldValue, Filter, Op, Query, grammar},
 };
@@ -52,6 +53,11 @@ pub(super) async fn freeze(
     parts.search.wait(wanted.position, PATIENCE).await?;
     parts.views.wait(Suppressions::NAME, wanted.position, PATIENCE).await?;
     let mut query = query(tenant, wanted)?;
+    if query.filter.first_of(&OF_FACTS).is_some() {
+        // Who opened something before the launch is known to have.
+        let facts = parts.bus.last_seq(Family::Facts).await?;
+        parts.search.wait_for_facts(facts, PATIENCE).await?;
+    }
     let (mut audience, mut last) = planned(parts, tenant, wanted.campaign).await?;
     let mut waiting: VecDeque<Uuid> = VecDeque::new();
     let (mut ended, mut seen) = (false, last);

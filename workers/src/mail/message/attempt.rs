@@ -8,8 +8,9 @@ use super::{
 use crate::{
     mail::{
         Class,
-        providers::{Handed, NoGate, Origin},
+        providers::{Gate, Handed, Origin},
     },
+    runtime::turn::Mine,
     worker::Stop,
 };
 use bus_schema::{CommandId, Micros, TenantId};
@@ -39,7 +40,13 @@ pub(super) enum Rest {
 }
 
 /// Does for a message what its state asks for.
-pub(super) async fn run(parts: &MessageParts, tenant: &TenantId, id: Uuid, stop: &Stop) -> Result<Rest, JobError> {
+pub(super) async fn run(
+    parts: &MessageParts,
+    tenant: &TenantId,
+    id: Uuid,
+    stop: &Stop,
+    turn: Option<Mine>,
+) -> Result<Rest, JobError> {
     let loaded = parts.writer.load::<Message>(tenant, id).await?;
     let (state, now) = (&loaded.state, parts.writer.clock().now());
     let Some(intent) = state.intent().filter(|_| state.status().is_open()) else {
@@ -63,9 +70,10 @@ pub(super) async fn run(parts: &MessageParts, tenant: &TenantId, id: Uuid, stop:
     };
     let mail = &letter.mail;
     let origin = Origin { tenant, class: Class::Transactional };
-    let answer = match outlet.providers().hand_over(&origin, &mail.envelope, &mail.message, &NoGate).await {
+    let answer = match outlet.providers().hand_over(&origin, &mail.envelope, &mail.message, &MyTurn(turn)).await {
         Handed::Answered { answer, .. } => answer,
-        Handed::Halted(never) => match never {},
+        // Another process sends now. Nothing was handed over.
+        Handed::Halted(()) => return Ok(Rest::Until(parts.writer.clock().now())),
         // Nothing was handed over, so nothing is recorded.
         Handed::Resting { again, .. } | Handed::Crowded { again } => {
             return Ok(Rest::Until(earlier(after(parts.writer.clock().now(), again), state.expires_at())));
@@ -95,6 +103,17 @@ pub(super) async fn run(parts: &MessageParts, tenant: &TenantId, id: Uuid, stop:
             recording.record(&MessageCommand::Defer { generation, attempt, cause, message_id, retry_at }).await?;
             Ok(Rest::Until(retry_at))
         }
+    }
+}
+
+/// Open while it is this process's turn to send, or when there is nobody to take turns with.
+struct MyTurn(Option<Mine>);
+
+impl Gate for MyTurn {
+    type Halt = ();
+
+    async fn pass(&self) -> Result<(), ()> {
+        if self.0.as_ref().is_none_or(Mine::is_mine) { Ok(()) } else { Err(()) }
     }
 }
 

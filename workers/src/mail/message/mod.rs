@@ -15,7 +15,6 @@ mod attempt;
 mod book;
 pub mod builtin;
 mod letter;
-mod place;
 pub mod reasons;
 mod verdict;
 pub mod words;
@@ -23,12 +22,13 @@ pub mod words;
 use crate::{
     log_reader::{Batch, LogReader},
     mail::campaign::Outlet,
+    place::Place,
+    runtime::turn::{Held, Turn},
     worker::{Stop, Worker},
 };
 use attempt::Rest;
 use book::Book;
 use bus_schema::{Micros, TenantId, bus::Bus, catalog::Catalogued, mail::message::MessageEvent};
-use place::Place;
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -43,6 +43,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const RETRY: i64 = 5;
 /// The longest rest after the provider could not be reached.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The turn of whoever sends.
+const TURN: &str = "messages";
 /// Jobs at once without a provider: they only find out what is over.
 const IDLE_JOBS: usize = 4;
 
@@ -81,15 +83,58 @@ impl Messages {
         Self { parts: Arc::new(parts), book: Book::default(), running, keys, troubles: 0, resting: None }
     }
 
+    /// With a provider, of several processes over one log one sends at a time: an attempt of which nothing is recorded yet looks to
+    /// another process like one that was never made.
     async fn run(mut self, mut stop: Stop) {
+        let turn = match self.parts.outlet {
+            Some(_) => match self.turn(&mut stop).await {
+                Some(turn) => Some(turn),
+                None => return,
+            },
+            None => None,
+        };
+        while !stop.is_asked() {
+            let held = match &turn {
+                Some(turn) => match turn.wait(&mut stop).await {
+                    Some(held) => Some(held),
+                    None => return,
+                },
+                None => None,
+            };
+            self.book = Book::default();
+            self.work(held.as_ref(), &mut stop).await;
+            if let Some(held) = held {
+                held.give_up().await;
+            }
+        }
+    }
+
+    async fn turn(&self, stop: &mut Stop) -> Option<Turn> {
+        loop {
+            match Turn::open(self.parts.bus.clone(), TURN, &self.parts.folder) {
+                Ok(turn) => return Some(turn),
+                Err(error) => {
+                    let folder = self.parts.folder.display();
+                    stop.status().failed(format!("{folder} cannot be written: {error}; check the disk"));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                () = stop.asked() => return None,
+            }
+        }
+    }
+
+    /// Sends until it is asked to stop, or until it is another process's turn.
+    async fn work(&mut self, held: Option<&Held>, stop: &mut Stop) {
         let (path, bus) = (self.parts.folder.join("messages.json"), self.parts.bus.clone());
-        let Some(mut place) = Place::open(path, &bus, &mut stop).await else { return };
+        let Some(mut place) = Place::open(path, &bus, stop).await else { return };
         let aggregate = (MessageEvent::CONTEXT, MessageEvent::AGGREGATE);
         let mut reader = LogReader::new(bus, &[aggregate], place.position() + 1);
         let (mut more, mut read) = (true, place.position());
         let most = self.parts.outlet.as_ref().map_or(IDLE_JOBS, |outlet| outlet.providers().connections());
         stop.status().set_concurrency(most);
-        while !stop.is_asked() {
+        while !stop.is_asked() && held.is_none_or(Held::is_mine) {
             tokio::select! {
                 batch = reader.next(PATIENCE) => {
                     batch.report(stop.status());
@@ -97,17 +142,17 @@ impl Messages {
                     events.iter().for_each(|event| self.book.note(event));
                     (more, read) = (left, upto.unwrap_or(read));
                 }
-                Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended, stop),
                 () = stop.asked() => break,
             }
             // What an old event asks for may be done long since: the newest one counts.
             while !more && self.running.len() < most && !self.is_resting() && !stop.status().is_paused() {
                 let Some(key) = self.book.next(self.parts.writer.clock().now()) else { break };
                 let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.clone(), key.clone());
-                let working = stop.status().begin();
+                let (working, mine) = (stop.status().begin(), held.map(Held::mine));
                 let task = self.running.spawn(async move {
                     let _working = working;
-                    attempt::run(&parts, &tenant, id, &job_stop).await
+                    attempt::run(&parts, &tenant, id, &job_stop, mine).await
                 });
                 self.keys.insert(task.id(), key);
             }
@@ -116,7 +161,7 @@ impl Messages {
         }
         // What is being handed over is recorded.
         while let Some(ended) = self.running.join_next_with_id().await {
-            self.ended(ended, &stop);
+            self.ended(ended, stop);
         }
         place.reached(self.book.done(read), true).await;
     }

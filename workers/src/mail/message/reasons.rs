@@ -6,10 +6,10 @@
 //! event that was stored more than a minute after it happened. Nor is what happened before the tenant named a sender, nor what
 //! is older than three days. Without a provider customers are not written to later either: nothing is requested.
 
-use super::place::Place;
 use crate::{
     history::was_brought_in,
     log_reader::LogReader,
+    place::Place,
     worker::{Stop, Worker},
 };
 use bus_schema::{

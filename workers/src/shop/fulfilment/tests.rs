@@ -50,6 +50,7 @@ fn order(refunded: &[(u128, u32)]) -> OrderNow {
         paid: true,
         ended: false,
         refunded,
+        patience: Patience::default(),
     }
 }
 

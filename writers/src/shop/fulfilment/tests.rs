@@ -106,7 +106,7 @@ fn what_is_not_done_by_the_deadline_is_overdue_until_it_is() {
 
 #[test]
 fn a_refused_line_is_tried_again_under_another_effect() {
-    let reopen = || FulfilmentCommand::Reopen { product: PRODUCT };
+    let reopen = || FulfilmentCommand::Reopen { product: PRODUCT, patience: Patience::default() };
     let reopened = FulfilmentEvent::from(LineReopened { product: PRODUCT, deadline: deadline() });
     let state = given::<Fulfilment>([started(1), refused()]).when(reopen()).then([reopened]);
     let mut first = Fulfilment::default();
@@ -117,4 +117,14 @@ fn a_refused_line_is_tried_again_under_another_effect() {
     given::<Fulfilment>([started(1)]).when(reopen()).then_rejected(FulfilmentRejection::NotRefused);
     let gone = [started(1), refused(), refunded(1)];
     given::<Fulfilment>(gone).when(reopen()).then_rejected(FulfilmentRejection::Refunded);
+}
+
+#[test]
+fn the_deadline_is_what_an_installation_allows() {
+    let patience = Patience { seconds: 7 };
+    let begun = FulfilmentStarted { contact: Some(BUYER), lines: vec![course_line(1)], deadline: NOW.plus_seconds(7) };
+    given::<Fulfilment>([]).when(observe(OrderNow { patience, ..order(1) })).then([begun.into()]);
+    let reopened = LineReopened { product: PRODUCT, deadline: NOW.plus_seconds(7) };
+    let reopen = FulfilmentCommand::Reopen { product: PRODUCT, patience };
+    given::<Fulfilment>([started(1), refused()]).when(reopen).then([reopened.into()]);
 }

@@ -18,7 +18,7 @@ struct Kept {
 }
 
 /// A position that is kept over restarts.
-pub(super) struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     kept: Kept,
     saved_at: Instant,
@@ -26,7 +26,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The kept position, 0 when there is none or it is of another log. `None`: it was asked to stop.
-    pub(super) async fn open(path: PathBuf, bus: &Bus, stop: &mut Stop) -> Option<Self> {
+    pub(crate) async fn open(path: PathBuf, bus: &Bus, stop: &mut Stop) -> Option<Self> {
         let found = tokio::fs::read(&path).await.ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let found = found.filter(|kept| kept.cell == *bus.cell()).map_or(0, |kept| kept.position);
         let position = loop {
@@ -43,12 +43,12 @@ impl Place {
         Some(Self { path, kept: Kept { cell: bus.cell().clone(), position }, saved_at: Instant::now() })
     }
 
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.kept.position
     }
 
     /// Everything up to here is done. Written down now and then, or at once when `last`.
-    pub(super) async fn reached(&mut self, position: u64, last: bool) {
+    pub(crate) async fn reached(&mut self, position: u64, last: bool) {
         if position <= self.kept.position || (!last && self.saved_at.elapsed() < RHYTHM) {
             return;
         }
