@@ -1,6 +1,7 @@
 //! `millrace`: the one binary of the platform.
 
 mod archive;
+mod background;
 mod cli;
 mod data_dir;
 mod disk;

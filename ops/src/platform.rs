@@ -5,6 +5,7 @@ use crate::{
         ArchiveArgs, ArchiveArgsError, ArchiveStartError, EpochBookError, KEY_FILE, Named, Protection, ProtectionParts,
         alarms,
     },
+    background::Background,
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     feedback_desk,
@@ -81,6 +82,8 @@ pub struct Platform {
     protection: Protection,
     local_providers: Vec<LocalServer>,
     data: DataDir,
+    /// Last: what runs there is stopped before.
+    _background: Background,
 }
 
 impl Platform {
@@ -115,7 +118,9 @@ impl Platform {
         let folder = data.archive();
         let file_blobs = BlobStore::folder(data.files());
         let blobs = file_blobs.clone();
-        let protection = Protection::start(ProtectionParts { bus: bus.clone(), providers, blobs, key, folder }).await?;
+        let background = Background::start().map_err(StartError::Threads)?;
+        let parts = ProtectionParts { bus: bus.clone(), providers, blobs, key, folder };
+        let protection = Protection::start(parts, &background).await?;
         let clock = Clock::System;
         let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
         let facts_store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
@@ -170,14 +175,16 @@ impl Platform {
                 search: search.clone(),
             }),
             file_sweeper::start(bus.clone(), file_blobs.clone(), clock.clone()),
-            campaign::start(CampaignParts {
-                bus: bus.clone(),
-                writer: writer.clone(),
-                views: views.clone(),
-                search: search.clone(),
-                outlet,
-                journal,
-                pace,
+            background.within(|| {
+                campaign::start(CampaignParts {
+                    bus: bus.clone(),
+                    writer: writer.clone(),
+                    views: views.clone(),
+                    search: search.clone(),
+                    outlet,
+                    journal,
+                    pace,
+                })
             }),
         ];
         let roster = Roster::of(&workers);
@@ -208,7 +215,7 @@ impl Platform {
         });
         let (desk, region) = (app.protection.clone(), app.cell.to_string());
         app.registry.add_source(move |out| desk.status().render(&region, out));
-        Ok(Self { app, nats, workers, feedback_desk, protection, local_providers, data })
+        Ok(Self { app, nats, workers, feedback_desk, protection, local_providers, data, _background: background })
     }
 
     /// Takes the mail that bounces at an address.
@@ -328,6 +335,8 @@ pub enum StartError {
     NoProvider,
     #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]
     NothingToJoin { path: String },
+    #[error("threads for work in the background cannot be started: {0}; look at the limit of threads (ulimit -u)")]
+    Threads(#[source] std::io::Error),
     #[error("{0}")]
     Cell(String),
     #[error("{address} cannot be listened on: {source}; stop what uses it or choose another with --listen")]

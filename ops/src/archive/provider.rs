@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use workers::{
     Stop, Worker,
     archive::{
-        ArchiveKey, Archiver, ArchiverOptions, BlobCopies, KeyCopies, Ledger, ObjectStore, Place, Progress,
+        ArchiveKey, Archiver, ArchiverOptions, BlobCopies, KeyCopies, Ledger, Newest, ObjectStore, Place, Progress,
         archiver::{Probe, State},
         watch::{EVERY, Seen, Watcher},
     },
@@ -36,6 +36,8 @@ pub(super) struct ProviderParts {
     /// Where cuts are saved.
     pub(super) folder: PathBuf,
     pub(super) book: Arc<EpochBook>,
+    /// What all providers read of the key stream together.
+    pub(super) newest: Newest,
     pub(super) probe: Probe,
 }
 
@@ -87,7 +89,8 @@ impl ProviderRun {
 
 async fn run(parts: ProviderParts, shared: &Shared, mut stop: Stop) {
     let Some(epoch) = begin(&parts, shared, &mut stop).await else { return };
-    let keys = KeyCopies::new(parts.bus.clone(), parts.store.clone(), parts.key.clone(), epoch);
+    let (bus, store, key, newest) = (parts.bus.clone(), parts.store.clone(), parts.key.clone(), parts.newest.clone());
+    let keys = KeyCopies::sharing(bus, store, key, epoch, newest);
     let mut helpers = vec![keys.start_sweeper()];
     let (mut archivers, mut views) = (Vec::new(), Vec::new());
     for family in FAMILIES {

@@ -6,13 +6,14 @@ use super::{
     epochs::{EpochBook, EpochBookError},
     provider::{ProviderParts, ProviderRun},
 };
+use crate::background::Background;
 use api::protection::ProtectionDesk;
 use bus_schema::{Cell, bus::Bus, subject::Family};
 use futures::future::{join_all, try_join_all};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use workers::{
     archive::{
-        ArchiveError, ArchiveKey, Ledger, ObjectError, Place,
+        ArchiveError, ArchiveKey, Ledger, Newest, ObjectError, Place,
         archiver::Probe,
         key::ArchiveKeyError,
         manifest::{EntryDamage, Fault, Wrong},
@@ -45,7 +46,7 @@ impl Protection {
     /// Asks every provider once. One that refuses us, has no such bucket or holds an archive of somebody else ends the start:
     /// it would be found out when it is needed. One that does not answer may come back, and the log has to be written
     /// meanwhile, so that is a warning.
-    pub async fn start(parts: ProtectionParts) -> Result<Self, ArchiveStartError> {
+    pub async fn start(parts: ProtectionParts, background: &Background) -> Result<Self, ArchiveStartError> {
         let ProtectionParts { bus, providers, blobs, key: key_path, folder } = parts;
         if providers.is_empty() {
             return Ok(Self { bus, runs: Vec::new(), made_key: false });
@@ -59,7 +60,7 @@ impl Protection {
             _ = std::fs::remove_file(&key_path);
         }
         checked?;
-        let probe = crash_point();
+        let (probe, newest) = (crash_point(), Newest::default());
         let part = |named: Named| ProviderParts {
             bus: bus.clone(),
             store: named.store,
@@ -67,9 +68,10 @@ impl Protection {
             blobs: blobs.clone(),
             folder: folder.clone(),
             book: book.clone(),
+            newest: newest.clone(),
             probe: probe.clone(),
         };
-        let runs = providers.into_iter().map(|named| ProviderRun::start(part(named))).collect();
+        let runs = background.within(|| providers.into_iter().map(|named| ProviderRun::start(part(named))).collect());
         Ok(Self { bus, runs, made_key })
     }
 

@@ -27,8 +27,9 @@ use workers::archive::{
 const PACE: f64 = 500.0;
 const PACED_CLIENTS: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Two local S3 servers, as `millrace up --local-archives` starts them.
-fn two() -> [(&'static str, String); 1] {
+pub(super) fn two() -> [(&'static str, String); 1] {
     [("MILLRACE_LOCAL_ARCHIVES", "true".to_owned())]
 }
 /// Objects asked for at once by a plain download; a restore does the same.

@@ -23,9 +23,9 @@ use workers::smtp::sink::{Act, Fault, Faults, Point, Sink, SinkOptions, Taken};
 
 /// Of each worker to the provider.
 const CONNECTIONS: usize = 8;
-/// Recipients of a window, and windows a worker has open at once.
+/// Recipients of a window, and windows a worker has open at once: one a connection.
 const WINDOW: usize = 32;
-const LANES: usize = 6;
+const LANES: usize = CONNECTIONS;
 const HTML: &str = "<p>Hello {{ first_name | default('you') }}</p>";
 /// Seconds of a lease where a test waits for its end.
 const SHORT_LEASE: u64 = 3;

@@ -59,6 +59,21 @@ struct Inner {
     epoch: u32,
     /// Writes go one after the other: each reads the key stream after the one before has ended.
     known: Mutex<Known>,
+    newest: Newest,
+}
+
+/// The chunk that grows, as far as it was read: cutting a busy log into segments covers the same chunk many times. The copies at
+/// all providers share it.
+#[derive(Clone, Default)]
+pub struct Newest(Arc<Mutex<Reached>>);
+
+#[derive(Default)]
+struct Reached {
+    number: u64,
+    /// What was erased from the key stream before this was read. When it changes nothing of this can be trusted.
+    erased: u64,
+    upto: u64,
+    keys: Vec<KeyCopy>,
 }
 
 #[derive(Default)]
@@ -113,7 +128,12 @@ mod wrapped {
 
 impl KeyCopies {
     pub fn new(bus: Bus, store: ObjectStore, key: Arc<ArchiveKey>, epoch: u32) -> Self {
-        Self(Arc::new(Inner { bus, store, key, epoch, known: Mutex::default() }))
+        Self::sharing(bus, store, key, epoch, Newest::default())
+    }
+
+    /// The same, reading the key stream together with the copies at other providers.
+    pub fn sharing(bus: Bus, store: ObjectStore, key: Arc<ArchiveKey>, epoch: u32, newest: Newest) -> Self {
+        Self(Arc::new(Inner { bus, store, key, epoch, known: Mutex::default(), newest }))
     }
 
     /// Copies every key that is durable now; the position up to which they are.
@@ -220,10 +240,15 @@ impl KeyCopies {
     /// What the key stream holds of a chunk now.
     async fn live(&self, number: u64) -> Result<Chunk, KeyCopyError> {
         let (first, end) = (number * CHUNK + 1, (number + 1) * CHUNK);
-        // Before the values: one that is written meanwhile may be here and not be promised.
-        let upto = self.0.bus.latest_state(KIND).await?.last.min(end);
-        let (mut keys, mut from) = (Vec::new(), first);
-        while from <= end {
+        let mut newest = self.0.newest.0.lock().await;
+        // Before the values: one that is written meanwhile may be here and not be promised, and one that is erased
+        // meanwhile is noticed the next time.
+        let state = self.0.bus.latest_state(KIND).await?;
+        let upto = state.last.min(end);
+        let grown = newest.number == number && newest.erased == state.erased && newest.upto >= first;
+        let reached = if grown { std::mem::take(&mut *newest) } else { Reached::default() };
+        let (mut keys, mut from) = (reached.keys, first.max(reached.upto + 1));
+        while from <= upto {
             let (values, more) = self.0.bus.latest_from(KIND, from, READ).await?;
             let Some(last) = values.last().map(|value| value.seq) else { break };
             let copy = |value: LatestValue| KeyCopy { n: value.seq, s: value.subject, b: value.body.to_vec() };
@@ -233,6 +258,7 @@ impl KeyCopies {
             }
             from = last + 1;
         }
+        *newest = Reached { number, erased: state.erased, upto, keys: keys.clone() };
         Ok(Chunk { epoch: self.0.epoch, number, upto, retired: false, keys })
     }
 

@@ -31,7 +31,7 @@ pub use blake3::Hash;
 pub use archiver::{Archiver, ArchiverOptions, Progress};
 pub use blobs::BlobCopies;
 pub use key::ArchiveKey;
-pub use key_copies::KeyCopies;
+pub use key_copies::{KeyCopies, Newest};
 pub use layout::Place;
 pub use ledger::{ArchiveError, Ledger};
 pub use object_store::{ObjectError, ObjectStore, ObjectStorePort};

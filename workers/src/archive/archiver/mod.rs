@@ -48,8 +48,10 @@ pub struct CutRule {
 }
 
 impl Default for CutRule {
+    /// The interval bounds how far the archive is behind. The sizes bound memory: at full load a cut costs two syncs, two
+    /// requests and one look at the keys, so it holds a whole interval.
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), bytes: 1 << 20, events: 5_000 }
+        Self { interval: Duration::from_secs(1), bytes: 8 << 20, events: 20_000 }
     }
 }
 

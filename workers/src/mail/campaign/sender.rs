@@ -38,8 +38,9 @@ use writers::{
     },
 };
 
-/// Chunks sent at once: while one is recorded and its next mails are made, those of the others are handed over.
-const LANES: usize = 6;
+/// Chunks sent at once: while one is recorded and its next mails are made, those of the others are handed over. One for each
+/// connection, so that a host that is lost leaves a window a connection unknown; more than so many keep none busier.
+const MOST_LANES: usize = 16;
 /// So many windows without a success, one after the other, pause a campaign: about ten minutes.
 const TROUBLES: u32 = 14;
 /// The longest rest after such a window.
@@ -106,7 +107,8 @@ pub(super) async fn run(
     let sending = Sending { parts, tenant, campaign: id, prepared: &prepared, stop };
     let run = Run::new(sending, audience.chunks, launch.retry.as_ref(), turn);
     let mut failed = None;
-    for ended in join_all((0..LANES).map(|_| run.lane())).await {
+    let lanes = prepared.outlet().providers().connections().clamp(1, MOST_LANES);
+    for ended in join_all((0..lanes).map(|_| run.lane())).await {
         failed = failed.or(ended.err());
     }
     if let Some(error) = failed {

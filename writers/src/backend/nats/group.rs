@@ -1,8 +1,9 @@
 //! Adaptive group commit.
 //!
 //! JetStream has no group commit of its own on a single-replica file stream: with `sync_interval: always` every publish
-//! is one sync, and an atomic batch costs a handful whatever its size. So the commits that wait at this moment go out
-//! as one atomic batch. A lone one-event commit goes out as a plain publish, the cheapest durable write there is.
+//! is one sync, and an atomic batch costs a handful whatever its size: the server makes files for it and removes them. So
+//! the commits that wait at this moment go out as one atomic batch, unless they are few and of one event each: those are
+//! plain publishes at once, which cost less than the files ([`FEW`]).
 //!
 //! At most two batches are under way per stream; while they are, the next one gathers. A subject is never in two
 //! batches at once, nor twice in one by two commits: their order would not be known.
@@ -32,6 +33,9 @@ impl Default for GroupOptions {
         Self { max_messages: 500, in_flight: 2 }
     }
 }
+
+/// So many one-event commits at most go out one beside the other. A batch costs the server about as much as a dozen.
+const FEW: usize = 12;
 
 /// Commits that may wait; beyond it callers wait for room.
 const QUEUE: usize = 8_192;
@@ -134,6 +138,10 @@ fn gather(
 
 /// Sends a group and answers each of its commits by its own outcome.
 async fn send(bus: &Bus, group: Vec<Pending>) {
+    if group.len() <= FEW && group.iter().all(|pending| pending.commit.messages.len() == 1) {
+        futures::future::join_all(group.into_iter().map(|pending| send_alone(bus, pending))).await;
+        return;
+    }
     let outcome = append(bus, &messages_of(&group)).await;
     match outcome {
         // One member's conflict refused all: find the guilty, send the others on.
@@ -168,10 +176,14 @@ async fn split(bus: &Bus, group: Vec<Pending>) {
 
 async fn one_by_one(bus: &Bus, group: Vec<Pending>) {
     for pending in group {
-        let group = vec![pending];
-        let outcome = append(bus, &messages_of(&group)).await;
-        answer(group, outcome);
+        send_alone(bus, pending).await;
     }
+}
+
+async fn send_alone(bus: &Bus, pending: Pending) {
+    let group = vec![pending];
+    let outcome = append(bus, &messages_of(&group)).await;
+    answer(group, outcome);
 }
 
 fn messages_of(group: &[Pending]) -> Vec<&Outgoing> {
