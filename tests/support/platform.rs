@@ -82,8 +82,9 @@ impl Platform {
         if !possible.is_ok_and(|status| status.success()) {
             return None;
         }
+        // It makes its data directory itself.
+        Self::open(dir).stop();
         let files = dir.join("data/files");
-        std::fs::create_dir_all(&files).expect("a folder");
         let mount = format!("mount -t tmpfs -o size={bytes},mode=700 none {} && exec \"$@\"", files.display());
         let within = ["unshare", "--mount", "--map-root-user", "sh", "-c", &mount, "mounted"];
         Some(Self::start_within(dir, None, None, &[], &within).unwrap_or_else(|why| panic!("{why}")))
