@@ -144,6 +144,13 @@ async fn what_a_killed_node_has_forgotten_is_made_again() {
     let mut options = node.options();
     options.safety_window = SYNC + Duration::from_millis(500);
     options.request_timeout = Duration::from_secs(3);
+    let mut short = options.clone();
+    short.safety_window = SYNC;
+    let refused = ScyllaStore::open(short).await.expect_err("a lane would begin behind rows that are not on the disk");
+    assert!(
+        refused.to_string().contains("synced every 2s") && refused.to_string().contains("window=SECONDS"),
+        "{refused}"
+    );
     options.probe = Probe::new({
         let (armed, killed, node) = (armed.clone(), killed.clone(), node.clone());
         move || {

@@ -14,6 +14,7 @@
 //! What is not one step here, see [`write`]; what a start repeats, see [`marks`].
 
 mod digest;
+mod durability;
 mod log;
 mod marks;
 mod notes;

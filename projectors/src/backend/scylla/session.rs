@@ -9,7 +9,7 @@
 //! - **Routing** is token-aware, shard-aware where the server is ScyllaDB.
 
 use super::{
-    Shared,
+    Shared, durability,
     options::Options,
     schema::{self, FORMAT_ROW},
 };
@@ -110,6 +110,7 @@ pub(super) async fn open(options: &Options) -> Result<Opened, ReadStoreError> {
         }
     })?;
     let nodes = session.get_cluster_state().get_nodes_info().len();
+    durability::check(&session, options).await?;
     let opened = Opened { session, reads, nodes };
     keyspace(&opened, options).await?;
     registry(&opened.session, options).await?;
