@@ -110,7 +110,7 @@ async fn a_malformed_event_pauses_its_view_until_it_is_passed_over() {
         // Trying again does not help; passing over does.
         let (content, said) = cli(&platform, &["views", "resume", "contacts"]);
         assert!(content, "{said}");
-        let still = || format!("contacts_v1_g0 is paused before event {seq}");
+        let still = || format!("contacts_v2_g0 is paused before event {seq}");
         eventually("the view stands still again", 30, async || {
             readiness(&client).await.1.to_string().contains(&still())
         })

@@ -1,7 +1,7 @@
 //! A file from its upload to its visitors, its deletion and its end; and everything that is not taken.
 
 use super::tenant;
-use crate::support::{Answer, Client, Platform};
+use crate::support::{Answer, Client, Platform, eventually};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -218,8 +218,10 @@ async fn confirmed_uploads_survive_a_kill() {
     let client = platform.client();
     assert!(confirmed.len() >= 5);
     for (n, id) in &confirmed {
-        let content = client.read(&format!("/v1/files/{id}/content")).await.expect(200).body;
-        assert_eq!(content, png(3, 3, &n.to_string()));
+        // The views may have to catch up with what was confirmed last.
+        let path = format!("/v1/files/{id}/content");
+        eventually("a confirmed file is there", 30, async || client.read(&path).await.status == 200).await;
+        assert_eq!(client.read(&path).await.expect(200).body, png(3, 3, &n.to_string()));
     }
     for n in 0..40u32 {
         let ask = client.ask(reqwest::Method::POST, &format!("/v1/files?name={n}.png")).key(&format!("kill-{n}"));

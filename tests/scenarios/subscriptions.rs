@@ -117,7 +117,10 @@ async fn who_asks_for_mail_is_asked_first_and_gets_nothing_before() {
     assert_eq!(shown(&client, id).await["revision"], before["revision"]);
     // The button is a consent with its evidence; again it changes nothing.
     assert!(press(&anybody, &link, 200).await.contains("Confirmed"));
+    // A view may be between the events of one command.
+    let all = async || shown(&client, id).await["tags"] == json!(["letter"]);
     consents(&client, id).await;
+    eventually("its tags are seen", 30, all).await;
     let after = shown(&client, id).await;
     let consent = &after["consents"]["marketing"];
     assert_eq!((&consent["source"], &consent["text_version"]), (&json!("double opt-in: footer"), &json!("2026-01")));

@@ -19,7 +19,8 @@ async fn a_right_password_opens_a_session() {
     let stored = world.log.events();
     assert_eq!(stored.last().unwrap().seq, signed_in.receipt.position);
     assert_eq!(signed_in.receipt.value.revision, signed_in.receipt.position);
-    let secret = token.rsplit('_').next().unwrap().as_bytes();
+    // It may have an underscore in itself: after two of them it begins.
+    let secret = token.splitn(3, '_').last().unwrap().as_bytes();
     for text in [secret, b"192.0.2.7".as_slice(), b"argon2id", b"Ada", b"ada@"] {
         let found = stored.iter().any(|event| event.body.windows(text.len()).any(|window| window == text));
         assert!(!found, "{:?} is in the log", String::from_utf8_lossy(text));
