@@ -173,6 +173,10 @@ async fn what_a_killed_node_has_forgotten_is_made_again() {
             tokio::time::sleep(SYNC * 2).await;
             last = live(&world, 100).await;
             projector.reach(last).await;
+            // And is on the disk.
+            tokio::time::sleep(SYNC * 3 / 2).await;
+            last = live(&world, 101).await;
+            projector.reach(last).await;
         }
         if round < 2 {
             armed.store(true, Ordering::SeqCst);

@@ -199,10 +199,11 @@ async fn a_rebuild_and_the_loss_of_the_cluster_stop_no_command() {
         answer.status == 503 && answer.header("retry-after").is_some() && answer.code() == "unavailable"
     })
     .await;
+    let interrupted = format!("{} is interrupted", built.as_str().expect("a name"));
     eventually("the platform says why", 30, async || {
         let ready = client.get("/readyz").send().await;
         let text = ready.text();
-        ready.status == 503 && text.contains("contacts_v1_g1 is interrupted") && text.contains("read store could not")
+        ready.status == 503 && text.contains(&interrupted) && text.contains("read store could not")
     })
     .await;
     let later = client.make("/v1/contacts", &contact()).await;
