@@ -182,7 +182,7 @@ mod tests {
     async fn a_panic_is_answered_and_costs_no_thread() {
         let stacks = Stacks::of(1, IDLE);
         let before = here(&stacks).await;
-        let failed = stacks.run(|| assert!("made".is_empty(), "as wanted")).await.unwrap_err();
+        let failed = stacks.run(move || assert_ne!(thread::current().id(), before)).await.unwrap_err();
         assert!(failed.to_string().contains("panic"), "{failed}");
         assert_eq!(here(&stacks).await, before);
     }
