@@ -1,12 +1,12 @@
 //! One campaign, carried as far as it goes: launched, frozen, sent chunk by chunk, finished.
 
 use super::{
-    CampaignParts, JobError, Memory, Rest, Turn,
+    CampaignParts, JobError, Memory, Rest, Shop, Turn,
     fate::Trouble,
     launcher::{self, Wanted},
     meta,
     prepare::{Imprint, Prepared, Unfit},
-    recovery, stack,
+    recovery,
     window::{Sending, Sent},
 };
 use crate::worker::Stop;
@@ -53,13 +53,8 @@ const LEASED: Duration = Duration::from_secs(1);
 const NO_OUTLET: Duration = Duration::from_secs(30);
 
 /// Does for a campaign what its state asks for.
-pub(super) async fn run(
-    parts: &CampaignParts,
-    tenant: &TenantId,
-    id: Uuid,
-    stop: &Stop,
-    turn: &Turn,
-) -> Result<Rest, JobError> {
+pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, turn: &Turn) -> Result<Rest, JobError> {
+    let Shop { parts, stacks, log_end } = shop;
     let mut campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     if let CampaignStatus::Scheduled { at, .. } = campaign.state.status() {
         if parts.outlet.is_none() || *at > parts.writer.clock().now() {
@@ -86,8 +81,8 @@ pub(super) async fn run(
     if purpose == ConsentPurpose::Marketing && imprint.postal_address.is_empty() {
         return pause(parts, tenant, id, Unfit::NoPostalAddress.to_string()).await;
     }
-    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint)).await?;
-    let prepared = match prepared {
+    let prepared = stacks.run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint));
+    let prepared = match prepared.await? {
         Ok(prepared) => prepared,
         Err(unfit) => return pause(parts, tenant, id, unfit.to_string()).await,
     };
@@ -104,7 +99,7 @@ pub(super) async fn run(
             }
         }
     };
-    let sending = Sending { parts, tenant, campaign: id, prepared: &prepared, stop };
+    let sending = Sending { parts, stacks, log_end, tenant, campaign: id, prepared: &prepared, stop };
     let run = Run::new(sending, audience.chunks, launch.retry.as_ref(), turn);
     let mut failed = None;
     let lanes = prepared.outlet().providers().connections().clamp(1, MOST_LANES);
@@ -301,6 +296,7 @@ impl<'a> Run<'a> {
             return Ok(Step::Later(Duration::from_secs(1)));
         };
         let mut chunk = recovery::close(parts, tenant, id, &chunk, epoch).await?;
+        let mut journal = parts.journal.of_chunk(tenant, id, epoch);
         loop {
             let indexes = self.window_of(&chunk, parts.writer.clock().now());
             if indexes.is_empty() {
@@ -312,7 +308,7 @@ impl<'a> Run<'a> {
             if self.halted.load(Ordering::Relaxed) || !self.sending.goes_on().await? {
                 return Ok(Step::Halt);
             }
-            match self.sending.window(id, &chunk, epoch, indexes).await? {
+            match self.sending.window(id, &chunk, &mut journal, indexes).await? {
                 Sent::Lost => return Ok(Step::Later(Duration::from_secs(1))),
                 Sent::Closed { chunk: next, trouble } => {
                     chunk = next;
