@@ -70,7 +70,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
     let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
     let inbox = args.inbox.start(&args.data_dir).await?;
     let outlet = match &inbox {
-        Some(inbox) => Some(inbox.outlet(bound)?),
+        Some(inbox) => Some(inbox.outlet(bound, args.mail.mail_from_domain.as_deref())?),
         None => args.mail.outlet()?,
     };
     if let Some(outlet) = &outlet {

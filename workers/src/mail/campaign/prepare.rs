@@ -109,7 +109,7 @@ pub(super) enum Unfit {
     NoPostalAddress,
     #[error("its sender cannot be used: {0}")]
     Sender(String),
-    #[error("its sender is at {sender}, and this platform sends for {outlet} only")]
+    #[error("its sender is at {sender}, and this platform sends for {outlet} only (--mail-from-domain)")]
     Domain { sender: Domain, outlet: Domain },
 }
 
