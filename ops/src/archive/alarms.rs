@@ -47,7 +47,8 @@ impl What {
             Self::Halted => running.then_some(false),
             Self::Behind if status.rpo_seconds > BEHIND => Some(true),
             Self::Behind => (running && status.rpo_seconds < CLOSE).then_some(false),
-            Self::Damaged if status.chain_errors > 0 => Some(true),
+            // An archiver that halts over what it found says so by that.
+            Self::Damaged if status.chain_errors > 0 => (status.state != "halted").then_some(true),
             // Counted since this process started: what an earlier one raised stays until each stream was read back.
             Self::Damaged => {
                 let whole = |stream: &StreamStatus| stream.confirmed.is_some();
@@ -190,6 +191,8 @@ mod tests {
         };
         let with = |chain_errors, streams| ProviderStatus { chain_errors, streams, ..status("running", 0.0) };
         assert_eq!(What::Damaged.holds(&with(1, vec![stream(9, Some(0))])), Some(true));
+        let halted = ProviderStatus { state: "halted".into(), ..with(1, Vec::new()) };
+        assert_eq!(What::Damaged.holds(&halted), None, "the halt is the alarm");
         assert_eq!(What::Damaged.holds(&with(0, vec![stream(9, None), stream(2, Some(2))])), None);
         assert_eq!(What::Damaged.holds(&with(0, Vec::new())), None);
         assert_eq!(What::Damaged.holds(&with(0, vec![stream(9, Some(9)), stream(2, Some(2))])), Some(false));
