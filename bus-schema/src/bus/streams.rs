@@ -75,6 +75,11 @@ impl Bus {
             || found.deny_purge != config.deny_purge
             || found.discard != config.discard
             || !found.max_age.is_zero();
+        if found.num_replicas != config.num_replicas {
+            let (has, wanted) = (found.num_replicas, config.num_replicas);
+            let what = format!("it keeps {has} copies, {wanted} were asked for: ask for {has}, or change the stream");
+            return Err(failed(what.into()));
+        }
         if differs {
             return Err(failed("it exists with other settings than a log needs (atomic publish, direct get, no deletion, no age limit)".into()));
         }
