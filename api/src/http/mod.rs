@@ -14,6 +14,7 @@ pub mod filter;
 pub mod form;
 pub mod idempotency;
 pub mod limits;
+pub mod lingering;
 pub mod list;
 pub mod metrics;
 pub mod network;

@@ -15,7 +15,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::header::EXPECT;
+use axum::http::{Request, Version};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use hyper::body::{Body as _, Incoming};
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::limits::ServerLimits;
+use super::lingering::Lingering;
 use super::metrics::{Counter, Gauge, Registry};
 use super::stall::StallGuard;
 use super::timed_body::TimedBody;
@@ -289,8 +291,14 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(ConnectInfo(self.peer));
-        let body =
-            if incoming.is_end_stream() { Body::empty() } else { Body::new(TimedBody::new(incoming, &self.limits)) };
+        let body = if incoming.is_end_stream() {
+            Body::empty()
+        } else {
+            let timed = TimedBody::new(incoming, &self.limits);
+            // What waits to be asked for is not being sent, and HTTP/2 ends a stream without the connection.
+            let asks = parts.version >= Version::HTTP_2 || parts.headers.contains_key(EXPECT);
+            if asks { Body::new(timed) } else { Body::new(Lingering::new(timed)) }
+        };
         self.router.clone().call(Request::from_parts(parts, body))
     }
 }

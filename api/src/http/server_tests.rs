@@ -2,6 +2,7 @@ use super::*;
 use crate::http::body::JsonBody;
 use crate::http::security_headers::SecurityHeaders;
 use crate::http::stack::Stack;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +27,7 @@ async fn start(limits: ServerLimits) -> Running {
                 "slow"
             }),
         )
+        .route("/refused", post(|| async { StatusCode::FORBIDDEN }))
         .route("/endless", get(|| async { std::future::pending::<()>().await }))
         .route("/json", post(|JsonBody { value, .. }: JsonBody<Value>| async move { value.to_string() }));
     let registry = Registry::new();
@@ -126,6 +128,21 @@ async fn a_body_that_is_too_large_gets_413() {
     }
     let answer = read_all(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("payload_too_large"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_a_body_arrives() {
+    let server = start(ServerLimits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    // Far more than what the kernel keeps between the two.
+    let bytes = vec![b'x'; 32 << 20];
+    let head = format!("POST /refused HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", bytes.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    // The connection goes on, too.
+    stream.write_all(b"GET /fast HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let answers = read_all(&mut stream).await;
+    assert!(answers.starts_with("HTTP/1.1 403") && answers.ends_with("fast"), "{answers}");
 }
 
 #[tokio::test]

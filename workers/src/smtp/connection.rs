@@ -26,6 +26,8 @@ pub struct Connection {
     pub(super) tried: u32,
     /// The last mail was refused on its way, and the provider still holds its sender.
     pub(super) needs_reset: bool,
+    /// The next mail was opened behind the last message; its answers are to be read.
+    pub(super) ahead: bool,
     pub(super) broken: bool,
 }
 

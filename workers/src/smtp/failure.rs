@@ -89,6 +89,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The connection was gone before anything of the message was written: over another one nothing is risked
+    /// (spec/EMAIL.md 5.2).
+    pub fn may_be_renewed(&self) -> bool {
+        self.kind == Kind::Lost && matches!(self.stage, Stage::Mail | Stage::Rcpt | Stage::Data)
+    }
+
     pub fn new(stage: Stage, kind: Kind, detail: impl Into<String>) -> Self {
         Self { stage, kind, reply: None, name: None, detail: detail.into() }
     }

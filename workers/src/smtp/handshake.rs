@@ -29,6 +29,7 @@ impl Connection {
             opened: Instant::now(),
             tried: 0,
             needs_reset: false,
+            ahead: false,
             broken: false,
         };
         if options.security == Security::ImplicitTls {

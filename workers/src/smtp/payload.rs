@@ -4,7 +4,7 @@
 //! disagreement is how one mail smuggles a second one (check 8); changing it would break the mail's signature.
 
 use super::{Envelope, Failure, Kind, Stage};
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memmem};
 
 /// Bytes of a line without its end (RFC 5321 4.5.3.1.6, check 9).
 const LINE_LIMIT: usize = 998;
@@ -33,7 +33,7 @@ pub(super) enum Unsendable {
 
 /// Whether a provider without SMTP, which takes ASCII only, can take this mail; the same rules for lines as over SMTP.
 pub(crate) fn plain(envelope: &Envelope, message: &[u8]) -> Result<(), Failure> {
-    let needs = encode(message, &mut Vec::new());
+    let needs = inspect(message);
     let needs = needs.map_err(|error| Failure::new(Stage::Message, Kind::Unfit, error.to_string()))?;
     let addresses = [Some(&envelope.recipient), envelope.sender.as_ref()];
     let beyond = addresses.into_iter().flatten().any(|address| address.needs_smtputf8());
@@ -44,13 +44,11 @@ pub(crate) fn plain(envelope: &Envelope, message: &[u8]) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Writes the message with its final dot to `out`, which is emptied first. A last line without an end gets one.
-pub(super) fn encode(message: &[u8], out: &mut Vec<u8>) -> Result<Needs, Unsendable> {
-    out.clear();
+/// What a message needs, if it can be sent at all.
+pub(super) fn inspect(message: &[u8]) -> Result<Needs, Unsendable> {
     if message.is_empty() {
         return Err(Unsendable::Empty);
     }
-    out.reserve(message.len() + message.len() / 64 + 8);
     let mut needs = Needs { smtputf8: false, eight_bit: false };
     let (mut start, mut number, mut in_header) = (0, 1, true);
     let all_ascii = message.is_ascii();
@@ -74,22 +72,42 @@ pub(super) fn encode(message: &[u8], out: &mut Vec<u8>) -> Result<Needs, Unsenda
         if !all_ascii && !line.is_ascii() {
             *(if in_header { &mut needs.smtputf8 } else { &mut needs.eight_bit }) = true;
         }
-        if line.first() == Some(&b'.') {
-            out.push(b'.');
-        }
-        out.extend_from_slice(line);
-        out.extend_from_slice(b"\r\n");
         start = end.map_or(start, |end| end + 1);
         number += 1;
     }
-    out.extend_from_slice(b".\r\n");
     Ok(needs)
+}
+
+/// Writes an inspected message with its final dot to `out`, which is emptied first. A last line without an end gets one.
+pub(super) fn write(message: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.reserve(message.len() + message.len() / 64 + 8);
+    if message.first() == Some(&b'.') {
+        out.push(b'.');
+    }
+    let mut start = 0;
+    for end in memmem::find_iter(message, b"\n.") {
+        out.extend_from_slice(&message[start..=end]);
+        out.push(b'.');
+        start = end + 1;
+    }
+    out.extend_from_slice(&message[start..]);
+    if message.last() != Some(&b'\n') {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b".\r\n");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn encode(message: &[u8], out: &mut Vec<u8>) -> Result<Needs, Unsendable> {
+        let needs = inspect(message)?;
+        write(message, out);
+        Ok(needs)
+    }
 
     fn wire(message: &str) -> Result<String, Unsendable> {
         let mut out = Vec::new();

@@ -1,6 +1,10 @@
 //! One mail over an open connection.
 
-use super::{Connection, Failure, Kind, Reply, Stage, payload};
+use super::{
+    Connection, Failure, Kind, Opening, Reply, Stage,
+    opening::{Commands, DATA},
+    payload,
+};
 use crate::mail::MailAddress;
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, time::timeout};
@@ -31,20 +35,48 @@ pub struct Accepted {
 impl Connection {
     /// Hands over one mail. When this future is dropped before it ends, nobody knows whether the mail was taken.
     pub async fn send(&mut self, envelope: &Envelope, message: &[u8]) -> Result<Accepted, Failure> {
+        let opening = Opening::try_new(envelope, message)?;
+        self.begin(&opening).await?;
+        self.finish(message, None).await
+    }
+
+    /// Says who it is from and who gets it, or reads the answers if it was said behind the message before. After this
+    /// the provider waits for the message; until all of it went, nobody can have taken it.
+    pub(super) async fn begin(&mut self, opening: &Opening) -> Result<(), Failure> {
         if self.broken {
             return Err(Failure::new(Stage::Connect, Kind::Lost, "the connection is broken; open another"));
         }
-        let mail = self.prepare(envelope, message)?;
-        let rcpt = format!("RCPT TO:<{}>\r\n", envelope.recipient);
+        let commands = opening.commands(&self.capabilities)?;
         self.tried = self.tried.saturating_add(1);
         // Until the provider's answer is read to its end nothing else may be said here.
         self.broken = true;
-        if self.capabilities.pipelining {
-            self.ask_grouped(&mail, &rcpt).await?;
+        if std::mem::take(&mut self.ahead) {
+            self.answers_of_group().await
+        } else if self.capabilities.pipelining {
+            self.ask_grouped(&commands).await
         } else {
-            self.ask_serially(&mail, &rcpt).await?;
+            self.ask_serially(&commands).await
         }
-        let answer = self.deliver().await;
+    }
+
+    /// Whether another mail may be opened behind the message of the one that was begun.
+    pub(super) fn takes_next(&self) -> bool {
+        self.capabilities.pipelining && !self.is_spent()
+    }
+
+    /// Hands over the message of what was begun. Behind it, in the same write, goes the opening of the next one, which
+    /// RFC 2920 (3.1) allows and which saves every mail but the first a round trip; whoever has the connection next
+    /// must begin with it.
+    pub(super) async fn finish(&mut self, message: &[u8], next: Option<&Opening>) -> Result<Accepted, Failure> {
+        payload::write(message, &mut self.outbox);
+        let dot = self.outbox.len();
+        if let Some(Commands { mail, rcpt }) = next.and_then(|next| next.commands(&self.capabilities).ok()) {
+            for command in [mail.as_str(), rcpt.as_str(), DATA] {
+                self.outbox.extend_from_slice(command.as_bytes());
+            }
+            self.ahead = true;
+        }
+        let answer = self.deliver(dot).await;
         if self.outbox.capacity() > KEPT {
             self.outbox = Vec::new();
         }
@@ -57,46 +89,11 @@ impl Connection {
         Ok(Accepted { provider_id: reply.provider_id(), reply })
     }
 
-    /// Everything that can be known before a word is said: the message on the wire and the MAIL command.
-    fn prepare(&mut self, envelope: &Envelope, message: &[u8]) -> Result<String, Failure> {
-        let unfit = |detail: String| Failure::new(Stage::Message, Kind::Unfit, detail);
-        let needs = payload::encode(message, &mut self.outbox).map_err(|error| unfit(error.to_string()))?;
-        let offered = &self.capabilities;
-        let missing = |what: &str| Err(Failure::new(Stage::Message, Kind::NotOffered, what));
-        let beyond = |address: &MailAddress| address.needs_smtputf8();
-        let smtputf8 = needs.smtputf8 || beyond(&envelope.recipient) || envelope.sender.as_ref().is_some_and(beyond);
-        if smtputf8 && !offered.smtputf8 {
-            return missing("an address or a header is not ASCII, and the provider does not offer SMTPUTF8");
-        }
-        if needs.eight_bit && !offered.eight_bit {
-            return missing("the message is not ASCII, and the provider does not offer 8BITMIME");
-        }
-        let limit = offered.size.filter(|limit| *limit > 0);
-        if limit.is_some_and(|limit| message.len() as u64 > limit) {
-            return missing("the message is larger than the provider takes (SIZE)");
-        }
-        let mut command = match &envelope.sender {
-            Some(sender) => format!("MAIL FROM:<{sender}>"),
-            None => "MAIL FROM:<>".to_owned(),
-        };
-        if offered.size.is_some() {
-            command += &format!(" SIZE={}", message.len());
-        }
-        // A UTF-8 header asks for both (RFC 6531 3.6); where SMTPUTF8 is offered 8BITMIME is.
-        if (needs.eight_bit || smtputf8) && offered.eight_bit {
-            command += " BODY=8BITMIME";
-        }
-        if smtputf8 {
-            command += " SMTPUTF8";
-        }
-        Ok(command + "\r\n")
-    }
-
     /// All commands in one write (RFC 2920), then all their answers.
-    async fn ask_grouped(&mut self, mail: &str, rcpt: &str) -> Result<(), Failure> {
+    async fn ask_grouped(&mut self, Commands { mail, rcpt }: &Commands) -> Result<(), Failure> {
         let limits = self.options.timeouts;
         let reset = if self.needs_reset { "RSET\r\n" } else { "" };
-        let group = [reset, mail, rcpt, "DATA\r\n"].concat();
+        let group = [reset, mail, rcpt, DATA].concat();
         self.say(Stage::Mail, group.as_bytes(), limits.mail).await?;
         if self.needs_reset {
             let reply = self.answer(Stage::Mail, limits.command).await?;
@@ -105,6 +102,11 @@ impl Connection {
             }
             self.needs_reset = false;
         }
+        self.answers_of_group().await
+    }
+
+    async fn answers_of_group(&mut self) -> Result<(), Failure> {
+        let limits = self.options.timeouts;
         let mut refused: Option<Failure> = None;
         for (stage, within) in [(Stage::Mail, limits.mail), (Stage::Rcpt, limits.rcpt), (Stage::Data, limits.data)] {
             let reply = match self.answer(stage, within).await {
@@ -135,13 +137,13 @@ impl Connection {
         }
     }
 
-    async fn ask_serially(&mut self, mail: &str, rcpt: &str) -> Result<(), Failure> {
+    async fn ask_serially(&mut self, Commands { mail, rcpt }: &Commands) -> Result<(), Failure> {
         let limits = self.options.timeouts;
         let reset = self.needs_reset.then_some((Stage::Mail, "RSET\r\n", limits.command));
         let commands = [
-            (Stage::Mail, mail, limits.mail),
-            (Stage::Rcpt, rcpt, limits.rcpt),
-            (Stage::Data, "DATA\r\n", limits.data),
+            (Stage::Mail, mail.as_str(), limits.mail),
+            (Stage::Rcpt, rcpt.as_str(), limits.rcpt),
+            (Stage::Data, DATA, limits.data),
         ];
         for (stage, command, within) in reset.into_iter().chain(commands) {
             let reply = self.ask(stage, command.as_bytes(), within).await?;
@@ -156,9 +158,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes the message with its dot and reads the answer to it.
-    async fn deliver(&mut self) -> Result<Reply, Failure> {
-        let failure = match self.write_message().await {
+    /// Writes the message, whose dot ends there, and reads the answer to it.
+    async fn deliver(&mut self, dot: usize) -> Result<Reply, Failure> {
+        let failure = match self.write_message(dot).await {
             Ok(()) => return self.answer(Stage::Dot, self.options.timeouts.dot).await,
             Err(failure) => failure,
         };
@@ -170,19 +172,19 @@ impl Connection {
     }
 
     /// The failure's stage is [`Stage::Dot`] from the moment at which the dot may have left this machine.
-    async fn write_message(&mut self) -> Result<(), Failure> {
+    async fn write_message(&mut self, dot: usize) -> Result<(), Failure> {
         let within = self.options.timeouts.block;
         let (mut written, total, tls) = (0, self.outbox.len(), self.stream.is_tls());
         while written < total {
             let end = if tls { total.min(written + PIECE) } else { total };
             // Of a write that fails TCP has taken nothing, but TLS may have sent some of it.
-            let failed = if tls && end == total { Stage::Dot } else { Stage::Body };
+            let failed = if written >= dot || (tls && end >= dot) { Stage::Dot } else { Stage::Body };
             match timeout(within, self.stream.write(&self.outbox[written..end])).await {
                 Ok(Ok(0)) => return Err(Failure::ended(failed)),
                 Ok(Ok(count)) => written += count,
                 Ok(Err(error)) => return Err(Failure::broken(failed, &error)),
                 // A write that waits has taken nothing.
-                Err(_) => return Err(Failure::timed_out(Stage::Body)),
+                Err(_) => return Err(Failure::timed_out(if written >= dot { Stage::Dot } else { Stage::Body })),
             }
         }
         match timeout(within, self.stream.flush()).await {

@@ -6,7 +6,10 @@ use super::{
     bucket::{self, Bucket},
     transport::{Transport, TransportOptions},
 };
-use crate::smtp::{Accepted, Envelope, Failure, Kind, Stage, Timeouts, permits};
+use crate::{
+    mail::Class,
+    smtp::{Accepted, Envelope, Failure, Timeouts, permits},
+};
 use std::{
     sync::{
         Arc,
@@ -121,7 +124,10 @@ impl Provider {
         message: &[u8],
         gate: &G,
     ) -> Tried<G::Halt> {
-        let mut held = match self.transport.hold().await {
+        // A rate would keep a provider waiting that was told of the mail; a mail that is recorded as begun before it is
+        // handed over must not be told of before that.
+        let ahead = self.bucket.is_none() && origin.class == Class::Marketing;
+        let mut held = match self.transport.hold(envelope, message, ahead).await {
             Ok(held) => held,
             Err(failure) => return self.answered(Err(failure)),
         };
@@ -134,19 +140,29 @@ impl Provider {
             }
         }
         loop {
-            if let Err(halt) = gate.pass().await {
+            // The gate is asked when nothing but the message is left to be waited for. What was opened by the mail before has its
+            // answers, or will at once.
+            let opened = held.is_opened();
+            if !opened && let Err(halt) = gate.pass().await {
                 return Tried::Halted(halt);
             }
             let used = held.is_used();
-            match held.send(origin, envelope, message).await {
-                Err(Failure { stage: Stage::Mail | Stage::Rcpt | Stage::Data, kind: Kind::Lost, .. }) if used => {
+            match held.begin().await {
+                Ok(()) => {}
+                Err(failure) if failure.may_be_renewed() && used => {
                     held = match held.renewed().await {
                         Ok(held) => held,
                         Err(failure) => return self.answered(Err(failure)),
                     };
+                    continue;
                 }
-                answer => return self.answered(answer),
+                Err(failure) => return self.answered(Err(failure)),
             }
+            // The provider waits for the message and gets none when the gate is closed: the connection ends there.
+            if opened && let Err(halt) = gate.pass().await {
+                return Tried::Halted(halt);
+            }
+            return self.answered(held.finish(origin, envelope, message).await);
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{Origin, ProvidersError};
 use crate::{
     backend::ses::{Ses, SesOptions},
-    smtp::{Accepted, Envelope, Failure, Kind, Lease, Pool, SmtpOptions, Stage, Timeouts},
+    smtp::{Accepted, Envelope, Failure, Kind, Lease, Opening, Pool, SmtpOptions, Stage, Timeouts},
 };
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,7 +29,7 @@ pub(super) enum Transport {
 
 /// A connection that nobody else uses.
 pub(super) enum Held {
-    Smtp(Lease),
+    Smtp(Lease, Arc<Opening>),
     Ses { ses: Ses, _place: OwnedSemaphorePermit },
 }
 
@@ -63,10 +63,15 @@ impl Transport {
         }
     }
 
-    /// Waits while all connections are in use.
-    pub(super) async fn hold(&self) -> Result<Held, Failure> {
+    /// Waits while all connections are in use. `ahead`: the mail may be opened by the one before it, so it must not be kept
+    /// waiting for anything else once it has its connection.
+    pub(super) async fn hold(&self, envelope: &Envelope, message: &[u8], ahead: bool) -> Result<Held, Failure> {
         match self {
-            Self::Smtp(pool) => Ok(Held::Smtp(pool.lease().await?)),
+            Self::Smtp(pool) => {
+                let opening = Arc::new(Opening::try_new(envelope, message)?);
+                let lease = if ahead { pool.lease_for(&opening).await? } else { pool.lease().await? };
+                Ok(Held::Smtp(lease, opening))
+            }
             Self::Ses { ses, places } => {
                 let place = places.clone().acquire_owned().await;
                 let closed = |_| Failure::new(Stage::Connect, Kind::Lost, "its connections are closed");
@@ -84,14 +89,31 @@ impl Transport {
 }
 
 impl Held {
-    pub(super) async fn send(
-        &mut self,
+    /// Whether the mail was opened already.
+    pub(super) fn is_opened(&self) -> bool {
+        match self {
+            Self::Smtp(lease, _) => lease.is_opened(),
+            Self::Ses { .. } => false,
+        }
+    }
+
+    /// Names sender and recipient. Nobody has anything of the message after this.
+    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(lease, opening) => lease.begin(opening).await,
+            Self::Ses { .. } => Ok(()),
+        }
+    }
+
+    /// Hands over the message.
+    pub(super) async fn finish(
+        self,
         origin: &Origin<'_>,
         envelope: &Envelope,
         message: &[u8],
     ) -> Result<Accepted, Failure> {
         match self {
-            Self::Smtp(lease) => lease.send(envelope, message).await,
+            Self::Smtp(lease, _) => lease.finish(message).await,
             Self::Ses { ses, .. } => ses.send(origin, envelope, message).await,
         }
     }
@@ -99,7 +121,7 @@ impl Held {
     /// It has sent before, and may be gone without having said so. HTTP finds out by itself, before a request is written.
     pub(super) fn is_used(&self) -> bool {
         match self {
-            Self::Smtp(lease) => lease.is_used(),
+            Self::Smtp(lease, _) => lease.is_used(),
             Self::Ses { .. } => false,
         }
     }
@@ -107,7 +129,7 @@ impl Held {
     /// Another connection in the place of this one.
     pub(super) async fn renewed(self) -> Result<Self, Failure> {
         match self {
-            Self::Smtp(lease) => Ok(Self::Smtp(lease.renewed().await?)),
+            Self::Smtp(lease, opening) => Ok(Self::Smtp(lease.renewed().await?, opening)),
             held @ Self::Ses { .. } => Ok(held),
         }
     }

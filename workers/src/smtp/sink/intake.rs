@@ -140,7 +140,8 @@ mod tests {
         fn messages_pass_both_sides(lines in prop::collection::vec("[.]{0,2}[ -~é]{0,60}", 1..30), piece in 1usize..200) {
             let message: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
             let mut wire = Vec::new();
-            crate::smtp::payload::encode(message.as_bytes(), &mut wire).unwrap();
+            crate::smtp::payload::inspect(message.as_bytes()).unwrap();
+            crate::smtp::payload::write(message.as_bytes(), &mut wire);
             wire.extend_from_slice(b"NEXT\r\n");
             prop_assert_eq!(taken(&wire, piece), (Ok(message.into_bytes()), b"NEXT\r\n".to_vec()));
         }

@@ -1,5 +1,6 @@
 //! The client against sinks on real sockets, with and without TLS.
 
+mod ahead;
 mod debian;
 mod pool;
 mod stages;
