@@ -15,6 +15,7 @@ use crate::{
     skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
@@ -22,6 +23,9 @@ use std::{
     sync::{Arc, RwLock},
     time::Duration,
 };
+
+/// Views that are opened at once.
+const OPENING: usize = 16;
 
 /// The views of one cell. Cheap to clone.
 #[derive(Clone)]
@@ -56,23 +60,33 @@ impl Views {
         crate::replay::sweep(&store).await?;
         let mut slots = BTreeMap::new();
         let mut changes = Vec::new();
+        let (mut going_on, mut beginning) = (Vec::new(), Vec::new());
         for projection in &projections {
             let (name, version) = (projection.name(), projection.version());
             let mine = |generation: &&Generation| generation.view == name && generation.version == version;
             for (generation, stage) in known.iter().filter(|(known, stage)| mine(known) && **stage != Stage::Retired) {
-                let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
-                let slot = slot(&store, projection, generation, resume.unwrap_or_default()).await?;
-                slots.insert(generation.clone(), (slot, *stage));
+                going_on.push((projection, generation.clone(), *stage));
             }
-            let serving = slots.iter().any(|(generation, (_, stage))| mine(&generation) && *stage == Stage::Serving);
+            let serving = known.iter().any(|(generation, stage)| mine(&generation) && *stage == Stage::Serving);
             if !serving {
                 let number = known.keys().filter(|g| g.view == name).map(|g| g.number + 1).max().unwrap_or(0);
                 let generation = Generation { view: name.to_owned(), version, number };
                 changes.push((generation.clone(), Stage::Serving));
-                let slot = slot(&store, projection, &generation, Resume::default()).await?;
-                slots.insert(generation, (slot, Stage::Serving));
+                beginning.push((projection, generation));
             }
         }
+        for (projection, generation) in beginning {
+            let slot = slot(&store, projection, &generation, Resume::default()).await?;
+            slots.insert(generation, (slot, Stage::Serving));
+        }
+        // Several at once: readers wait for who takes the views over.
+        let opening = going_on.into_iter().map(async |(projection, generation, stage)| {
+            let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
+            let slot = slot(&store, projection, &generation, resume.unwrap_or_default()).await?;
+            Ok::<_, ViewError>((generation, (slot, stage)))
+        });
+        let opened: Vec<_> = stream::iter(opening).buffer_unordered(OPENING).try_collect().await?;
+        slots.extend(opened);
         // A serving generation of another version cannot be read by this build: it is replaced.
         for (generation, stage) in &known {
             let superseded = projections

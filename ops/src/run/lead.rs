@@ -13,8 +13,8 @@ use workers::{
     runtime::turn::{Held, Turn},
 };
 
-/// Short: readers wait meanwhile. A process that dies is replaced within five and a half seconds and the time the views take to open.
-const TERM: LeaseTerm = LeaseTerm { time: Duration::from_secs(4), margin: Duration::from_secs(1) };
+/// Short: readers wait meanwhile. A process that dies is replaced within about four seconds and the time the views take to open.
+const TERM: LeaseTerm = LeaseTerm { time: Duration::from_secs(3), margin: Duration::from_millis(750) };
 /// Of the lease.
 const TURN: &str = "views";
 /// Before the views are opened again that could not be.

@@ -31,7 +31,11 @@ use crate::{
     up::{init_log, stop_signal},
     workforce::Staff,
 };
-use bus_schema::{Cell, TenantId, bus::Bus, keys::RootKey};
+use bus_schema::{
+    Cell, TenantId,
+    bus::{Bus, StreamError},
+    keys::RootKey,
+};
 pub use error::RunError;
 use log_args::LogArgs;
 pub use news::News;
@@ -59,6 +63,8 @@ use workers::{
 
 /// How long a process waits at its start until the views have been made.
 const VIEWS_WITHIN: Duration = Duration::from_secs(120);
+/// How long it waits for the streams of the log.
+const STREAMS_WITHIN: Duration = Duration::from_secs(20);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -211,7 +217,7 @@ impl Ground {
         std::fs::create_dir_all(&turns).map_err(StartError::Turns)?;
         let cell = Cell::try_new(&args.cell).map_err(|error| StartError::Cell(error.to_string()))?;
         let bus = Bus::connect(args.log.options(cell)?).await?;
-        bus.ensure_streams().await?;
+        ensure_streams(&bus).await?;
         // Servers of the cluster may not make the same table twice at once.
         let alone = once::alone(&bus, "opening").await?;
         let rows = place.open(&data, &bus).await;
@@ -225,6 +231,20 @@ impl Ground {
         tracing::info!("waiting for the process that carries the views");
         Ok(Views::follow(cell, self.rows.clone(), projectors::catalog::projections(), bus, scratch, VIEWS_WITHIN)
             .await?)
+    }
+}
+
+/// Of several processes that make them at once, most are told that there are none yet.
+async fn ensure_streams(bus: &Bus) -> Result<(), StreamError> {
+    let end = tokio::time::Instant::now() + STREAMS_WITHIN;
+    loop {
+        match bus.ensure_streams().await {
+            Err(error) if error.may_pass() && tokio::time::Instant::now() < end => {
+                tracing::info!(%error, "the streams of the log are not there yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            done => return done,
+        }
     }
 }
 
