@@ -15,7 +15,7 @@ use crate::{
     skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
@@ -23,9 +23,6 @@ use std::{
     sync::{Arc, RwLock},
     time::Duration,
 };
-
-/// Views that are opened at once.
-const OPENING: usize = 16;
 
 /// The views of one cell. Cheap to clone.
 #[derive(Clone)]
@@ -80,12 +77,10 @@ impl Views {
             slots.insert(generation, (slot, Stage::Serving));
         }
         // Several at once: readers wait for who takes the views over.
-        let opening = going_on.into_iter().map(async |(projection, generation, stage)| {
-            let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
-            let slot = slot(&store, projection, &generation, resume.unwrap_or_default()).await?;
-            Ok::<_, ViewError>((generation, (slot, stage)))
+        let opening = going_on.into_iter().map(|(projection, generation, stage)| {
+            continued(store.clone(), projection.clone(), generation, stage, cell.clone())
         });
-        let opened: Vec<_> = stream::iter(opening).buffer_unordered(OPENING).try_collect().await?;
+        let opened = try_join_all(opening).await?;
         slots.extend(opened);
         // A serving generation of another version cannot be read by this build: it is replaced.
         for (generation, stage) in &known {
@@ -314,6 +309,19 @@ impl Views {
         }
         if found { Ok(()) } else { Err(ViewError::NoView(view.to_owned())) }
     }
+}
+
+/// A generation that goes on where the store says.
+async fn continued(
+    store: ReadStore,
+    projection: Arc<dyn Projection>,
+    generation: Generation,
+    stage: Stage,
+    cell: Cell,
+) -> Result<(Generation, (Arc<Slot>, Stage)), ReadStoreError> {
+    let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
+    let slot = slot(&store, &projection, &generation, resume.unwrap_or_default()).await?;
+    Ok((generation, (slot, stage)))
 }
 
 /// A place in a lane that passes over what operators ordered to pass over.
