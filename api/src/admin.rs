@@ -111,7 +111,8 @@ pub struct Resume {
 
 /// Lets a paused view go on, over the event it stands at if `skip` names it.
 #[utoipa::path(post, path = "/v1/views/{view}/resume", tag = "views", request_body = Resume, params(("view" = String, Path, example = "contacts")),
-    responses((status = 200, body = GenerationName), (status = 404, body = ProblemDocument)))]
+    responses((status = 200, body = GenerationName), (status = 404, body = ProblemDocument),
+    (status = 409, description = "The view is not paused before the event `skip` names", body = ProblemDocument)))]
 async fn resume(
     State(app): State<App>,
     Path(view): Path<String>,

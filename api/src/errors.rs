@@ -57,9 +57,11 @@ impl From<ViewError> for Problem {
             ViewError::Behind { .. } => Self::view_behind(1),
             ViewError::Cursor => unknown_cursor(),
             ViewError::NoView(_) => Self::not_found("view"),
-            ViewError::Building(_) | ViewError::NothingBuilt(_) | ViewError::Serving(_) | ViewError::NotStarted => {
-                Self::new(ProblemCode::Rejected, error.to_string())
-            }
+            ViewError::Building(_)
+            | ViewError::NothingBuilt(_)
+            | ViewError::Serving(_)
+            | ViewError::NotBefore { .. }
+            | ViewError::NotStarted => Self::new(ProblemCode::Rejected, error.to_string()),
             ViewError::Store(_) | ViewError::NotCarried(_) => Self::unavailable(&error, 2),
             ViewError::Elsewhere(_) => Self::unavailable(&error, 5),
             ViewError::Row(_) => Self::fault(&error),

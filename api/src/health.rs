@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    mail::providers::MailProvider,
+    mail::providers::{self, MailProvider},
     platform::workers::{self, WorkerJson},
     protection::ProviderReadiness,
 };
@@ -113,6 +113,9 @@ impl App {
         }
         let workers = self.workforce.workers();
         let alarms = self.board.alarms().len();
+        let mail_providers = self.mail_providers.providers();
+        let mut notes = workers::notes(&workers, alarms);
+        notes.extend(providers::note(&mail_providers));
         problems.extend(workers::problems(&workers));
         Readiness {
             ready: problems.is_empty(),
@@ -125,8 +128,8 @@ impl App {
             search_position,
             search_trouble,
             protection: self.protection.status().providers.into_iter().map(ProviderReadiness::from).collect(),
-            mail_providers: self.mail_providers.providers(),
-            notes: workers::notes(&workers, alarms),
+            mail_providers,
+            notes,
             workers,
             alarms,
         }

@@ -31,7 +31,8 @@ use workers::{
 
 /// The folder of the data directory that holds what was taken.
 const FOLDER: &str = "inbox";
-/// Where the demo's mails come from. Nobody can own a name of this kind (RFC 2606).
+/// Where mails come from unless `--mail-from-domain` says something else: the demo's do. Nobody can own a name of this kind
+/// (RFC 2606).
 const DOMAIN: &str = "demo.example";
 /// Messages and their bytes that are kept; the oldest go first.
 const KEEP: (usize, u64) = (10_000, 512 << 20);
@@ -42,8 +43,9 @@ const PAGE: usize = 50;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Local inbox")]
 pub struct InboxArgs {
-    /// Take all mails on this machine and show them on a page, instead of handing them to a provider
-    #[arg(long, env = "MILLRACE_LOCAL_INBOX", conflicts_with = "mail_host")]
+    /// Take all mails on this machine and show them on a page, instead of handing them to a provider. Senders are at
+    /// --mail-from-domain, at demo.example when it is absent
+    #[arg(long, env = "MILLRACE_LOCAL_INBOX", conflicts_with_all = ["mail_host", "mail_providers"])]
     pub local_inbox: bool,
     /// Address of that page; loopback only, port 0 takes a free one
     #[arg(long, env = "MILLRACE_INBOX_LISTEN", default_value = "127.0.0.1:8025")]
@@ -94,10 +96,10 @@ impl Inbox {
         format!("http://{}", self.page)
     }
 
-    /// The way out that ends here. `platform`: where links in the mails lead.
-    pub fn outlet(&self, platform: SocketAddr) -> Result<Outlet, StartError> {
+    /// The way out that ends here, for senders at `domain`. `platform`: where links in the mails lead.
+    pub fn outlet(&self, platform: SocketAddr, domain: Option<&str>) -> Result<Outlet, StartError> {
         let setup = |error: &dyn std::fmt::Display| StartError::Setup(format!("the local inbox: {error}"));
-        let domain = Domain::try_new(DOMAIN).map_err(|error| setup(&error))?;
+        let domain = Domain::try_new(domain.unwrap_or(DOMAIN)).map_err(|error| setup(&error))?;
         // Also when the platform listens on all addresses: this machine reaches it under its own.
         let host =
             if platform.ip().is_loopback() { platform.to_string() } else { format!("localhost:{}", platform.port()) };

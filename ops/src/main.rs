@@ -64,6 +64,9 @@ enum Command {
     /// Send the campaigns of a running platform from one more process
     Sender(sender::SenderArgs),
     /// Say what is wrong on this machine or in a data directory, and how to fix it
+    #[command(
+        after_help = "Examples:\n  millrace doctor\n  millrace doctor --data-dir /srv/millrace --listen 127.0.0.1:8090\n\nEnds with 1 when something failed, with 0 otherwise."
+    )]
     Doctor(doctor::DoctorArgs),
     /// Read the log: tail, show, export, replay
     Events(cli::events::EventsArgs),
@@ -81,8 +84,24 @@ enum Command {
     Workers(cli::workers::WorkersArgs),
 }
 
+/// `millrace … | head` closes the pipe before everything is printed: nobody reads on, which is no fault to report. Only for
+/// commands that print and end; a platform serves on whoever listens to it.
+fn end_with_the_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if words.starts_with("failed printing to stdout") && words.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Up(_) | Command::Sender(_)) {
+        end_with_the_reader();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

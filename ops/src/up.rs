@@ -65,7 +65,7 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
     let (listener, bound) = answering::listen(args.listen).await?;
     let inbox = args.inbox.start(&args.data_dir).await?;
     let outlet = match &inbox {
-        Some(inbox) => Some(inbox.outlet(bound)?),
+        Some(inbox) => Some(inbox.outlet(bound, args.mail.mail_from_domain.as_deref())?),
         None => args.mail.outlet()?,
     };
     if let Some(outlet) = &outlet {

@@ -296,6 +296,11 @@ impl Views {
             return self.order(orders::Order::Resume { view: view.to_owned(), skip }).await.map(drop);
         }
         if let Some(order) = &skip {
+            // A slip of the pen would be passed over silently by the next rebuild.
+            let stands = |status: &ViewStatus| status.paused.as_ref().is_some_and(|pause| pause.seq == order.seq);
+            if !self.status().iter().any(|status| status.view == view && stands(status)) {
+                return Err(ViewError::NotBefore { view: view.to_owned(), seq: order.seq });
+            }
             skips::save(&self.0.store, view, order).await?;
         }
         let slots = read(&self.0.slots);
@@ -367,6 +372,8 @@ pub enum ViewError {
     NothingBuilt(String),
     #[error("{0} serves; switch to another generation before retiring it")]
     Serving(String),
+    #[error("{view} is not paused before event {seq}; `millrace views list` shows before which one it is")]
+    NotBefore { view: String, seq: u64 },
     #[error("a stored row cannot be read; rebuild the view")]
     Row(#[source] DecodeError),
     #[error("the read store: {0}")]

@@ -76,10 +76,21 @@ impl<'a> Protected<'a> {
         }
     }
 
+    /// In cuts of 50, whatever the time.
     async fn archive_all_events(&self) {
-        let archiver = self.start(Family::Events);
-        caught_up(self.world, &archiver, Family::Events).await;
+        let mut options = self.options(Family::Events);
+        options.rule.interval = Duration::from_secs(3_600);
+        let archiver = Archiver::start(options);
+        let last = self.world.bus.last_seq(Family::Events).await.expect("readable");
+        let progress = archiver.progress();
+        eventually("everything is read", 30, async || {
+            let now = progress.borrow().clone();
+            assert!(!now.is_halted(), "{:?}", now.state);
+            now.seen >= last && now.archived + 50 > last
+        })
+        .await;
         archiver.stop().await;
+        assert!(progress.borrow().archived >= last, "{:?}", progress.borrow());
     }
 
     fn source(&self) -> Source {

@@ -267,6 +267,7 @@ async fn an_unreadable_event_pauses_its_view_and_no_other() {
     projector.kill();
     let projector = Projector::start(dir.path(), &world.options, all).await;
     eventually("it is paused after a restart", 10, async || status(&projector, "contacts").paused.is_some()).await;
+    projector.views.resume("contacts", Some(skip(bad + 1))).await.expect_err("it is paused before another event");
     projector.views.resume("contacts", Some(skip(bad))).await.expect("it exists");
     projector.reach(created).await;
     assert!(projector.views.record::<Contacts>(&world.tenant, after).await.expect("readable").is_some());

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -169,4 +169,16 @@ fn the_binary_tells_how_to_use_it() {
     says(&help, &["millrace up", "doctor", "events", "views"]);
     let wrong = Command::new(binary()).arg("upp").output().expect("it runs");
     assert!(!wrong.status.success());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut doctor = Command::new(binary());
+    doctor.args(["doctor", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    let mut child = doctor.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
 }

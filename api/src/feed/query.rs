@@ -11,9 +11,11 @@ use crate::{
 use axum::http::{HeaderMap, header};
 use bus_schema::{
     StoredEvent, TenantId,
+    catalog::{AGGREGATES, AggregateSpec},
     subject::{Family, is_token},
 };
 use percent_encoding::percent_decode_str;
+use std::collections::BTreeSet;
 
 /// In which form the events leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +108,14 @@ impl FeedQuery {
             "from" => self.from = Some(point(&value)?),
             "since" => self.since = Some(point(&value)?),
             "to" => self.to = Some(point(&value)?),
-            "context" => self.context = token(value)?,
-            "aggregate" => self.aggregate = token(value)?,
+            "context" => self.context = token(known(name, value, |spec| vec![spec.context])?)?,
+            "aggregate" => self.aggregate = token(known(name, value, |spec| vec![spec.aggregate])?)?,
             "id" => self.id = token(value)?,
-            "kind" => self.kinds = value.split(',').map(str::to_owned).filter(|kind| !kind.is_empty()).collect(),
+            "kind" => {
+                let kinds = value.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned);
+                let of = |spec: &AggregateSpec| spec.kinds.iter().map(|kind| kind.kind).collect();
+                self.kinds = kinds.map(|kind| known(name, kind, of)).collect::<Result<_, _>>()?;
+            }
             "family" if value == "events" => self.family = Family::Events,
             "family" if value == "facts" => self.family = Family::Facts,
             "family" => return Err(wrong("events or facts is expected")),
@@ -183,5 +189,37 @@ impl FeedQuery {
             None => None,
         };
         Ok(Range { from, to })
+    }
+}
+
+/// A name of the catalogue. One that nothing has would find nothing, and a slip of the pen would look like an empty log.
+fn known(
+    parameter: &str,
+    value: String,
+    names: impl Fn(&AggregateSpec) -> Vec<&'static str>,
+) -> Result<String, FieldError> {
+    let all: BTreeSet<&str> = AGGREGATES.iter().flat_map(names).collect();
+    if all.contains(value.as_str()) {
+        return Ok(value);
+    }
+    let message = format!("there is no {parameter} of this name");
+    Err(FieldError::new(parameter, field::INVALID_PARAMETER, message).allowing(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_nothing_has_is_no_empty_feed() {
+        let parse = |raw| FeedQuery::parse(raw, &HeaderMap::new());
+        for good in
+            ["", "context=crm&aggregate=contact&kind=contact.created,contact.erased", "kind=order.paid", "kind="]
+        {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in ["context=crn", "context=crm&aggregate=contacts", "kind=order.payed", "kind=order.paid,nope"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

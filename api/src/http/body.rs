@@ -211,6 +211,10 @@ fn explain(message: &str, path: &Path) -> FieldError {
     let sentence = match code {
         field::REQUIRED => "this field must be present".to_owned(),
         field::UNKNOWN_FIELD => "this field does not exist here".to_owned(),
+        // The crate's words are about digits and groups, which nobody types.
+        _ if message.starts_with("UUID parsing failed") => {
+            "an id such as 9e4cc5e5-c169-84b1-a14d-4b12d1194b64 is expected".to_owned()
+        }
         _ => message.to_owned(),
     };
     let error = FieldError::new(at, code, sentence);
@@ -257,6 +261,19 @@ mod tests {
 
     fn one(pointer: &str, code: &str) -> Vec<(String, String)> {
         vec![(pointer.to_owned(), code.to_owned())]
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_told_in_words_of_the_api() {
+        #[derive(Debug, Deserialize)]
+        struct Message {
+            #[serde(rename = "to")]
+            _to: uuid::Uuid,
+        }
+        let problem = decode::<Message>(br#"{"to":"ada@example.org"}"#).unwrap_err();
+        let error = &problem.errors()[0];
+        assert_eq!((error.pointer.as_str(), error.code.to_string().as_str()), ("/to", "invalid_value"));
+        assert!(error.message.starts_with("an id such as"), "{}", error.message);
     }
 
     #[test]

@@ -335,7 +335,8 @@ impl From<PathRejection> for Problem {
 
 /// Router fallback: no route has this address.
 pub async fn no_such_route(uri: Uri) -> Problem {
-    Problem::new(ProblemCode::NotFound, format!("there is nothing at {}", uri.path()))
+    let hint = if uri.path() == "/" { "; the API reference is at /docs, sites are at /sites/<tenant>/" } else { "" };
+    Problem::new(ProblemCode::NotFound, format!("there is nothing at {}{hint}", uri.path()))
 }
 
 /// Router fallback for a known address with another method. The router itself adds `Allow`.

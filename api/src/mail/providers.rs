@@ -69,6 +69,21 @@ fn render(out: &mut String, providers: &[MailProvider]) {
     }
 }
 
+/// What an operator should look at: providers that rest, and whether any other takes their mails.
+pub fn note(providers: &[MailProvider]) -> Option<String> {
+    let resting: Vec<&MailProvider> = providers.iter().filter(|provider| provider.breaker != "closed").collect();
+    let said =
+        |provider: &&MailProvider| format!("{}: {}", provider.name, provider.cause.as_deref().unwrap_or("failed"));
+    let causes = resting.iter().map(said).collect::<Vec<_>>().join(", ");
+    match resting.len() {
+        0 => None,
+        rest if rest == providers.len() => {
+            Some(format!("no mail provider takes mails ({causes}); they wait, see the runbook sending-stopped.md"))
+        }
+        _ => Some(format!("mail providers rest after failures ({causes}); their mails go to the next one")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +106,20 @@ mod tests {
             };
             vec![provider("ses", "open"), provider("relay", "closed")]
         }
+    }
+
+    #[test]
+    fn providers_that_rest_are_worth_a_note() {
+        let mut two = Two.providers();
+        two[0].cause = Some("auth 535 5.7.8".into());
+        let one = note(&two).unwrap();
+        assert!(one.contains("ses: auth 535 5.7.8") && one.contains("next one"), "{one}");
+        two[1].breaker = "half_open";
+        let none = note(&two).unwrap();
+        assert!(none.starts_with("no mail provider") && none.contains("relay: failed"), "{none}");
+        assert_eq!(note(&[]), None);
+        two.iter_mut().for_each(|provider| provider.breaker = "closed");
+        assert_eq!(note(&two), None);
     }
 
     #[test]

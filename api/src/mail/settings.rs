@@ -134,7 +134,8 @@ async fn set(State(app): State<App>, command: Command<NewSettings>) -> Result<Re
         // What is no address at all is told by the command itself.
         if sender.email.contains('@') && !app.messages.takes_sender(sender.email.trim()) {
             let domain = app.messages.domain().unwrap_or_default();
-            let message = format!("this platform sends for {domain} only; a sender is at it or below it");
+            let message =
+                format!("this platform sends for {domain} only (--mail-from-domain); a sender is at it or below it");
             return Err(Problem::validation(vec![FieldError::new("/sender/email", field::SENDER_DOMAIN, message)]));
         }
     }

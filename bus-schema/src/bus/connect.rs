@@ -1,6 +1,6 @@
 //! The connection to a cell's NATS servers.
 
-use super::tail::Tail;
+use super::{copy_tail::CopyTail, tail::Tail};
 use crate::{ids::Cell, subject::Family};
 use async_nats::{ConnectErrorKind, Event, jetstream, rustls::ClientConfig};
 use std::{
@@ -65,6 +65,8 @@ pub struct Bus {
     losses: watch::Receiver<u64>,
     /// Of each family's stream, for all who follow it.
     tails: Arc<Mutex<HashMap<Family, Arc<Tail>>>>,
+    /// The same for all who copy it.
+    copy_tails: Arc<Mutex<HashMap<Family, Arc<CopyTail>>>>,
 }
 
 impl Bus {
@@ -95,7 +97,14 @@ impl Bus {
         let servers: Vec<&str> = options.url.split(',').collect();
         let client = connect.connect(servers).await.map_err(|source| ConnectError::of(&options.url, source))?;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self { client, jetstream, options: Arc::new(options), losses, tails: Arc::default() })
+        Ok(Self {
+            client,
+            jetstream,
+            options: Arc::new(options),
+            losses,
+            tails: Arc::default(),
+            copy_tails: Arc::default(),
+        })
     }
 
     pub fn cell(&self) -> &Cell {
@@ -124,6 +133,10 @@ impl Bus {
 
     pub(super) fn tail(&self, family: Family) -> Arc<Tail> {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default().clone()
+    }
+
+    pub(super) fn copy_tail(&self, family: Family) -> Arc<CopyTail> {
+        self.copy_tails.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default().clone()
     }
 
     pub(super) fn replicas(&self) -> usize {

@@ -10,6 +10,7 @@ use super::{
 use crate::{subject::Family, time::Micros};
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, jetstream::message::Info};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Headers that told the server how to take a message, and mean nothing once it is stored. A copy gets its own.
 ///
@@ -47,13 +48,13 @@ impl StoredMessage {
 /// What was read at one time.
 #[derive(Clone, Debug, Default)]
 pub struct StoredBatch {
-    pub messages: Vec<StoredMessage>,
+    pub messages: Vec<Arc<StoredMessage>>,
     /// How many more the stream held after the last of them.
     pub pending: u64,
 }
 
 /// A message and what the server counted behind it.
-pub(super) fn stored(message: &Message, info: &Info<'_>) -> (StoredMessage, u64) {
+pub(super) fn stored(message: &Message, info: &Info<'_>) -> (Arc<StoredMessage>, u64) {
     let headers = message.headers.as_ref().map(sorted).unwrap_or_default();
     let micros = info.published.unix_timestamp_nanos() / 1_000;
     let copy = StoredMessage {
@@ -63,7 +64,7 @@ pub(super) fn stored(message: &Message, info: &Info<'_>) -> (StoredMessage, u64)
         headers,
         body: message.payload.clone(),
     };
-    (copy, info.pending)
+    (Arc::new(copy), info.pending)
 }
 
 fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {

@@ -6,6 +6,7 @@
 use super::{
     Bus,
     copy::StoredBatch,
+    copy_tail::CopyLook,
     message::MalformedMessage,
     puller::Puller,
     read::ReadError,
@@ -90,11 +91,30 @@ impl Follow {
         }
     }
 
-    /// The same for copies: every message as it is stored, events or not, by a consumer of its own.
+    /// The same for copies: every message as it is stored, events or not. Those who copy one stream share its end too.
     pub async fn next_stored(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
-        let batch = self.own().stored(limit, patience).await?;
-        self.next = self.own().next();
-        Ok(batch)
+        let (tail, until) = (self.bus.copy_tail(self.family), Instant::now() + patience);
+        tail.begin(self.next);
+        loop {
+            match tail.look(self.next, limit) {
+                CopyLook::Found(batch) => {
+                    let next = batch.messages.last().map_or(self.next, |last| last.seq + 1);
+                    (self.next, self.own) = (next, None);
+                    return Ok(batch);
+                }
+                CopyLook::AtEnd => {
+                    self.own = None;
+                    if !tail.read_on(&self.bus, self.family, self.next, limit, until).await? {
+                        return Ok(StoredBatch::default());
+                    }
+                }
+                CopyLook::Elsewhere => {
+                    let batch = self.own().stored(limit, patience).await?;
+                    self.next = self.own().next();
+                    return Ok(batch);
+                }
+            }
+        }
     }
 
     fn is_at_tail(&self) -> bool {

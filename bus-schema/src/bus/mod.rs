@@ -4,6 +4,7 @@ mod append;
 mod connect;
 mod consumer;
 mod copy;
+mod copy_tail;
 mod follow;
 mod lease;
 mod message;

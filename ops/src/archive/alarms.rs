@@ -3,7 +3,7 @@
 //! What is wrong is in `/v1/protection` and the metrics at once; an alarm is for those who look at neither. It is raised in the
 //! log, so it is there after a restart too, and cleared by what raised it, when the archiver runs again.
 
-use api::protection::{ProtectionDesk, ProviderStatus};
+use api::protection::{ProtectionDesk, ProviderStatus, StreamStatus};
 use bus_schema::{Address, CommandId, EffectId, TenantId, platform::alarm::AlarmRaised};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -25,15 +25,17 @@ const CLOSE: f64 = 10.0;
 enum What {
     Halted,
     Behind,
+    Damaged,
 }
 
 impl What {
-    const ALL: [Self; 2] = [Self::Halted, Self::Behind];
+    const ALL: [Self; 3] = [Self::Halted, Self::Behind, Self::Damaged];
 
     fn word(self) -> &'static str {
         match self {
             Self::Halted => "archive_halted",
             Self::Behind => "archive_behind",
+            Self::Damaged => "archive_damaged",
         }
     }
 
@@ -45,6 +47,12 @@ impl What {
             Self::Halted => running.then_some(false),
             Self::Behind if status.rpo_seconds > BEHIND => Some(true),
             Self::Behind => (running && status.rpo_seconds < CLOSE).then_some(false),
+            Self::Damaged if status.chain_errors > 0 => Some(true),
+            // Counted since this process started: what an earlier one raised stays until each stream was read back.
+            Self::Damaged => {
+                let whole = |stream: &StreamStatus| stream.confirmed.is_some();
+                (running && !status.streams.is_empty() && status.streams.iter().all(whole)).then_some(false)
+            }
         }
     }
 
@@ -56,6 +64,10 @@ impl What {
             Self::Behind => {
                 format!("the provider {provider} is {:.0} seconds behind the log: {cause}", status.rpo_seconds)
             }
+            Self::Damaged => format!(
+                "the archive at the provider {provider} is not what was written: {cause}; it may not restore the log, see \
+                 the runbook a-provider-is-down.md"
+            ),
         }
     }
 }
@@ -160,5 +172,28 @@ mod tests {
         assert!(text.contains("provider b") && text.contains("messages are missing"), "{text}");
         assert_ne!(id("eu1", "a", What::Halted), id("eu1", "b", What::Halted));
         assert_ne!(id("eu1", "a", What::Halted), id("eu1", "a", What::Behind));
+    }
+
+    #[test]
+    fn damage_is_an_alarm_until_everything_was_read_back() {
+        let stream = |archived, confirmed| StreamStatus {
+            stream: "EV_eu1".into(),
+            state: "running".into(),
+            epoch: 1,
+            archived,
+            confirmed,
+            log: archived,
+            segments: 1,
+            lag_events: 0,
+            lag_seconds: 0.0,
+            error: None,
+        };
+        let with = |chain_errors, streams| ProviderStatus { chain_errors, streams, ..status("running", 0.0) };
+        assert_eq!(What::Damaged.holds(&with(1, vec![stream(9, Some(0))])), Some(true));
+        assert_eq!(What::Damaged.holds(&with(0, vec![stream(9, None), stream(2, Some(2))])), None);
+        assert_eq!(What::Damaged.holds(&with(0, Vec::new())), None);
+        assert_eq!(What::Damaged.holds(&with(0, vec![stream(9, Some(9)), stream(2, Some(2))])), Some(false));
+        let text = What::Damaged.text(&with(1, vec![stream(9, Some(0))]));
+        assert!(text.contains("provider b") && text.contains("messages are missing"), "{text}");
     }
 }

@@ -13,6 +13,7 @@ use workers::{
     Stop, Worker,
     archive::{
         ArchiveKey, Archiver, ArchiverOptions, BlobCopies, KeyCopies, Ledger, Newest, ObjectStore, Place, Progress,
+        SharedSegments,
         archiver::{Probe, State},
         watch::{EVERY, Seen, Watcher},
     },
@@ -38,6 +39,8 @@ pub(super) struct ProviderParts {
     pub(super) book: Arc<EpochBook>,
     /// What all providers read of the key stream together.
     pub(super) newest: Newest,
+    /// The segments they make together.
+    pub(super) segments: SharedSegments,
     pub(super) probe: Probe,
 }
 
@@ -120,6 +123,7 @@ fn options(parts: &ProviderParts, family: Family, epoch: u32, keys: &KeyCopies) 
     options.keys = Some(keys.clone());
     options.blobs = Some(blobs);
     options.probe = parts.probe.clone();
+    options.shared = parts.segments.clone();
     options
 }
 

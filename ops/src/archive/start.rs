@@ -13,7 +13,7 @@ use futures::future::{join_all, try_join_all};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use workers::{
     archive::{
-        ArchiveError, ArchiveKey, Ledger, Newest, ObjectError, Place,
+        ArchiveError, ArchiveKey, Ledger, Newest, ObjectError, Place, SharedSegments,
         archiver::Probe,
         key::ArchiveKeyError,
         manifest::{EntryDamage, Fault, Wrong},
@@ -66,7 +66,7 @@ impl Protection {
             _ = std::fs::remove_file(&key_path);
         }
         checked?;
-        let (probe, newest) = (crash_point(), Newest::default());
+        let (probe, newest, segments) = (crash_point(), Newest::default(), SharedSegments::default());
         let part = |named: Named| ProviderParts {
             bus: bus.clone(),
             store: named.store,
@@ -75,6 +75,7 @@ impl Protection {
             folder: folder.clone(),
             book: book.clone(),
             newest: newest.clone(),
+            segments: segments.clone(),
             probe: probe.clone(),
         };
         let runs = background.within(|| providers.into_iter().map(|named| ProviderRun::start(part(named))).collect());

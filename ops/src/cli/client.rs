@@ -65,6 +65,11 @@ impl Client {
         for error in problem["errors"].as_array().into_iter().flatten() {
             let part = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
             detail.push_str(&format!("\n  {} {} ({})", part("pointer"), part("message"), part("code")));
+            let allowed: Vec<&str> =
+                error["allowed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            if !allowed.is_empty() {
+                detail.push_str(&format!("; there are {}", allowed.join(", ")));
+            }
         }
         Err(CliError::Refused { status, detail })
     }
@@ -106,7 +111,10 @@ impl Client {
 pub enum CliError {
     #[error("no platform runs in {data_dir}; start one with `millrace up`, or name one with --url and --api-key")]
     NotRunning { data_dir: String },
-    #[error("{url} does not answer as a platform does: {source}")]
+    #[error(
+        "{url} does not answer as a platform does: {}; is it the right address, and does the platform run?",
+        causes(source)
+    )]
     Http { url: String, source: reqwest::Error },
     #[error("refused ({status}): {detail}")]
     Refused { status: u16, detail: String },
@@ -116,4 +124,23 @@ pub enum CliError {
     File { path: String, source: std::io::Error },
     #[error(transparent)]
     Start(#[from] crate::platform::StartError),
+}
+
+/// An error and what is behind it: only the last of them tells a refused connection from a name nobody knows.
+fn causes(error: &reqwest::Error) -> String {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_platform_that_is_away_is_told_from_one_that_refuses() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let client = Client::new(&format!("http://{free}"), "key");
+        let error = client.json(Method::GET, "/v1/me").await.unwrap_err().to_string();
+        assert!(error.contains("refused") && error.contains(&free.to_string()), "{error}");
+    }
 }

@@ -30,7 +30,13 @@ async fn running(url: &str) -> Vec<Check> {
     let problems: Vec<&str> =
         readiness["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if problems.is_empty() {
-        return vec![Check::ok("platform", format!("serves at {url}, log at {}", readiness["log_position"]))];
+        let serves = Check::ok("platform", format!("serves at {url}, log at {}", readiness["log_position"]));
+        let notes = readiness["notes"].as_array().into_iter().flatten().filter_map(Value::as_str).map(|note| {
+            // What to do comes behind the last semicolon, when there is something.
+            let (what, fix) = note.rsplit_once("; ").unwrap_or((note, "see the runbooks, ops/docs/runbooks"));
+            Check::warn("platform", format!("{what}."), fix)
+        });
+        return std::iter::once(serves).chain(notes).collect();
     }
     let fix = "see `millrace views list`; a view is rebuilt with `millrace views build NAME`";
     problems.into_iter().map(|problem| Check::fail("platform", problem.to_owned(), fix)).collect()

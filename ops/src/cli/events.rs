@@ -15,6 +15,9 @@ use std::{
 };
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  millrace events tail --context shop\n  millrace events show 1742\n  millrace events export --out events.ndjson\n  millrace events replay contacts --until 2026-06-30T23:59:59Z"
+)]
 pub struct EventsArgs {
     #[command(flatten)]
     connection: Connection,
@@ -59,7 +62,7 @@ enum EventsCommand {
 /// Which part of the log.
 #[derive(Debug, Args)]
 struct Which {
-    /// Only this context: identity, cms, crm, shop, learning, mail, analytics
+    /// Only this context: identity, cms, crm, shop, learning, mail, platform; analytics and mail with --facts
     #[arg(long)]
     context: Option<String>,
     /// Only this kind of aggregate, for example contact
@@ -77,7 +80,7 @@ struct Which {
     /// Up to this position or time
     #[arg(long)]
     to: Option<String>,
-    /// Facts (page visits) instead of events
+    /// Facts (page visits, opens and clicks) instead of events
     #[arg(long)]
     facts: bool,
 }

@@ -22,6 +22,9 @@ const PIECE: usize = 256 * 1024;
 const SHOWN: u64 = 5;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  millrace import contacts people.csv --dry-run\n  millrace import list\n  millrace import undo 0198c0de-7a11-7000-8000-000000000001"
+)]
 pub struct ImportArgs {
     #[command(flatten)]
     connection: Connection,
@@ -38,14 +41,22 @@ enum ImportCommand {
     Contacts(Contacts),
     /// Take an import back: erase what it made, give back what it changed
     #[command(after_help = "Example:\n  millrace import undo 0198c0de-7a11-7000-8000-000000000001")]
-    Undo { id: Uuid },
+    Undo {
+        /// The import, as `millrace import list` names it
+        id: Uuid,
+    },
     /// Stop a running import; rows that are done stay
-    Cancel { id: Uuid },
+    #[command(after_help = "Example:\n  millrace import cancel 0198c0de-7a11-7000-8000-000000000001")]
+    Cancel {
+        /// The import, as `millrace import list` names it
+        id: Uuid,
+    },
     /// Print what became of each row, one JSON object a line
     #[command(
         after_help = "Examples:\n  millrace import report ID --only failed\n  millrace import report ID --undo --only kept,partly_reverted"
     )]
     Report {
+        /// The import, as `millrace import list` names it
         id: Uuid,
         /// Only these outcomes, separated by commas: created, merged, unchanged, skipped, failed
         #[arg(long)]
@@ -55,6 +66,7 @@ enum ImportCommand {
         undo: bool,
     },
     /// List imports, newest first
+    #[command(after_help = "Example:\n  millrace import list")]
     List,
 }
 

@@ -19,6 +19,9 @@ use workers::archive::{
 const ALL: &str = "all";
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  millrace protection status\n  millrace protection digest\n  millrace protection verify --from data/providers/b"
+)]
 pub struct ProtectionArgs {
     #[command(flatten)]
     connection: Connection,

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  millrace views list\n  millrace views build contacts && millrace views switch contacts\n  millrace views retire contacts_v2_g0"
+)]
 pub struct ViewsArgs {
     #[command(flatten)]
     connection: Connection,
@@ -30,18 +33,28 @@ enum ViewsCommand {
     /// Build a new generation beside the serving one, and wait until it has caught up
     #[command(after_help = "Example:\n  millrace views build contacts && millrace views switch contacts")]
     Build {
+        /// The view, without version and generation: contacts
         view: String,
         /// Do not wait
         #[arg(long)]
         no_wait: bool,
     },
     /// Let the built generation serve
-    Switch { view: String },
+    #[command(after_help = "Example:\n  millrace views switch contacts")]
+    Switch {
+        /// The view, without version and generation: contacts
+        view: String,
+    },
     /// Drop the tables of a generation that no longer serves
     #[command(after_help = "Example:\n  millrace views retire contacts_v2_g0")]
-    Retire { generation: String },
+    Retire {
+        /// The generation, as `millrace views list` names it: contacts_v2_g0
+        generation: String,
+    },
     /// Try a paused view again
+    #[command(after_help = "Examples:\n  millrace views resume contacts\n  millrace views resume contacts --skip 8")]
     Resume {
+        /// The view, without version and generation: contacts
         view: String,
         /// Pass over this event for good
         #[arg(long)]

@@ -22,6 +22,7 @@ pub struct WorkersArgs {
 #[derive(Debug, Subcommand)]
 enum WorkersCommand {
     /// Every worker: whether it runs, how far it is, what went wrong last (also without any command)
+    #[command(after_help = "Examples:\n  millrace workers\n  millrace workers list --json")]
     List {
         /// Print JSON
         #[arg(long)]
@@ -30,6 +31,7 @@ enum WorkersCommand {
     /// Begin nothing new, also after a restart; what has begun comes to a safe end
     #[command(after_help = "Example:\n  millrace workers pause campaigns --reason \"the provider is being changed\"")]
     Pause {
+        /// The worker, as `millrace workers` names it
         worker: String,
         /// For those who find it paused; no personal data
         #[arg(long, default_value = "")]
@@ -37,11 +39,18 @@ enum WorkersCommand {
     },
     /// Let a paused worker go on
     #[command(after_help = "Example:\n  millrace workers resume campaigns")]
-    Resume { worker: String },
+    Resume {
+        /// The worker, as `millrace workers` names it
+        worker: String,
+    },
     /// Items a worker has given up: list, show, retry, drop
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  millrace workers parked list\n  millrace workers parked show 0195f6c2-3b92-70c4-8f5a-000000000001\n  millrace workers parked retry --all"
+    )]
     Parked(ParkedCommand),
     /// What needs a person
+    #[command(after_help = "Example:\n  millrace workers alarms")]
     Alarms {
         /// Print JSON
         #[arg(long)]

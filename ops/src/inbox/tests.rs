@@ -120,3 +120,24 @@ async fn many_mails_come_page_by_page() {
     let (_, _, second) = ask(&router, from("/?to=&before=4")).await;
     assert!(first.contains("before=4") && second.contains("no 2.") && !second.contains("Older mails"), "{second}");
 }
+
+#[test]
+fn providers_beside_the_inbox_are_refused() {
+    use clap::Parser;
+    #[derive(Debug, Parser)]
+    struct Both {
+        #[command(flatten)]
+        inbox: InboxArgs,
+        #[command(flatten)]
+        mail: crate::mail::MailArgs,
+    }
+    let with = |more: &[&str]| {
+        Both::try_parse_from([&["up", "--local-inbox", "--mail-from-domain", "shop.example"], more].concat())
+    };
+    let inbox = with(&[]).unwrap();
+    assert!(inbox.inbox.local_inbox && inbox.mail.mail_from_domain.as_deref() == Some("shop.example"));
+    for provider in [["--mail-host", "smtp.example.com"], ["--mail-providers", "providers.json"]] {
+        let both = [&provider[..], &["--public-url", "https://shop.example"]].concat();
+        assert!(with(&both).unwrap_err().to_string().contains("--local-inbox"), "{provider:?}");
+    }
+}

@@ -16,7 +16,8 @@
 //! withdrawn, that an order was refunded), but a reader shows them without actor and summary: see
 //! [`TimelinePage::erased_at`].
 //!
-//! Events of other contexts are read by the names of their fields, which are the stored form and as stable as a golden.
+//! Events of other contexts are read by the names of their fields, which are the stored form and as stable as a golden; but
+//! those of chunks by their types, since a campaign has many.
 
 use crate::{
     projection::{Projection, ProjectionError, RowName, Rows},

@@ -46,6 +46,7 @@ enum Refusal {
     Building(String),
     NothingBuilt(String),
     Serving(String),
+    NotBefore { view: String, seq: u64 },
     Other(String),
 }
 
@@ -57,6 +58,7 @@ impl From<ViewError> for Refusal {
             ViewError::Building(view) => Self::Building(view),
             ViewError::NothingBuilt(view) => Self::NothingBuilt(view),
             ViewError::Serving(view) => Self::Serving(view),
+            ViewError::NotBefore { view, seq } => Self::NotBefore { view, seq },
             other => Self::Other(other.to_string()),
         }
     }
@@ -70,6 +72,7 @@ impl From<Refusal> for ViewError {
             Refusal::Building(view) => Self::Building(view),
             Refusal::NothingBuilt(view) => Self::NothingBuilt(view),
             Refusal::Serving(view) => Self::Serving(view),
+            Refusal::NotBefore { view, seq } => Self::NotBefore { view, seq },
             Refusal::Other(why) => Self::Elsewhere(why),
         }
     }
@@ -152,6 +155,7 @@ mod tests {
             ViewError::Building("x".into()),
             ViewError::NothingBuilt("x".into()),
             ViewError::Serving("x".into()),
+            ViewError::NotBefore { view: "x".into(), seq: 3 },
         ] {
             let said = error.to_string();
             let sent = codec::encode(&Refusal::from(error)).unwrap();

@@ -75,9 +75,7 @@ async fn a_lost_disk_costs_at_most_an_unreferenced_segment() {
         // Other cuts than before: more is there, and it is cut at 50 instead of 30.
         events(&world, 100).await;
         let protected = Protected::new(&world, store);
-        let archiver = protected.start(Family::Events);
-        caught_up(&world, &archiver, Family::Events).await;
-        archiver.stop().await;
+        protected.archive_all_events().await;
         let options = VerifyOptions { depth: Depth::Bytes, at_least: 130 };
         let report = verify(&protected.ledger(Family::Events), options).await.expect("verified");
         assert!(report.is_whole(), "{point:?}: {report:?}");

@@ -8,7 +8,10 @@ use bus_schema::{
     crm::contact::ContactEvent,
     subject::Family,
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 use workers::archive::{
     Archiver, ObjectStore, ObjectStorePort,
@@ -21,7 +24,7 @@ fn memory() -> ObjectStore {
     ObjectStore::memory(MemoryObjects::new("north"))
 }
 
-async fn stored(bus: &Bus, family: Family) -> Vec<StoredMessage> {
+async fn stored(bus: &Bus, family: Family) -> Vec<Arc<StoredMessage>> {
     let last = bus.last_seq(family).await.expect("readable");
     let mut follow = bus.follow(family, 1, Vec::new()).await.expect("follows");
     let mut all = Vec::new();
@@ -32,11 +35,11 @@ async fn stored(bus: &Bus, family: Family) -> Vec<StoredMessage> {
 }
 
 /// Messages without what a copy has anew: store time and transport headers.
-fn essence(messages: &[StoredMessage]) -> Vec<StoredMessage> {
-    let own = |message: &StoredMessage| {
+fn essence(messages: &[Arc<StoredMessage>]) -> Vec<StoredMessage> {
+    let own = |message: &Arc<StoredMessage>| {
         let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let headers = message.own_headers().map(pair).collect();
-        StoredMessage { headers, stored: bus_schema::Micros(0), ..message.clone() }
+        StoredMessage { headers, stored: bus_schema::Micros(0), ..StoredMessage::clone(message) }
     };
     messages.iter().map(own).collect()
 }

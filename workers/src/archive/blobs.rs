@@ -58,8 +58,8 @@ impl BlobCopies {
     }
 
     /// Returns when every blob that these messages need is at the provider.
-    pub(super) async fn cover(&self, messages: &[StoredMessage]) -> Result<(), NotCovered> {
-        for named in messages.iter().filter_map(Named::of) {
+    pub(super) async fn cover(&self, messages: &[Arc<StoredMessage>]) -> Result<(), NotCovered> {
+        for named in messages.iter().filter_map(|message| Named::of(message)) {
             let named = named.map_err(|position| NotCovered::Unreadable { position })?;
             let known = (named.tenant.clone(), named.blob.clone());
             if self.known().contains(&known) {

@@ -28,7 +28,7 @@ pub mod watch;
 /// BLAKE3 of messages or objects.
 pub use blake3::Hash;
 
-pub use archiver::{Archiver, ArchiverOptions, Progress};
+pub use archiver::{Archiver, ArchiverOptions, Progress, SharedSegments};
 pub use blobs::BlobCopies;
 pub use key::ArchiveKey;
 pub use key_copies::{KeyCopies, Newest};

@@ -238,7 +238,7 @@ pub enum ObjectError {
     #[error("the provider {provider} could not {doing} beside another write of it; it is tried again")]
     Conflict { provider: String, doing: String },
     /// No answer, or one that does not tell (timeout, 5xx, lost connection): it may have happened.
-    #[error("it is unknown whether the provider {provider} did {doing}: {why}")]
+    #[error("the provider {provider} gave no clear answer to {doing}: {why}")]
     Unknown { provider: String, doing: String, why: String },
     #[error("the provider {provider} has no object {key}")]
     NotFound { provider: String, key: String },
@@ -266,7 +266,7 @@ pub(super) struct Doing<'a>(pub(super) &'static str, pub(super) &'a str);
 
 impl fmt::Display for Doing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.0, self.1)
+        if self.1.is_empty() { f.write_str(self.0) } else { write!(f, "{} {}", self.0, self.1) }
     }
 }
 

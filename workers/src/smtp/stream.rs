@@ -28,6 +28,22 @@ impl Stream {
         }
     }
 
+    /// Lets the kernel acknowledge what comes next at once. A provider that answers a message and the commands behind it in two
+    /// pieces may hold the second back until the first is acknowledged (Nagle, RFC 896), which the kernel would put off
+    /// for 40 ms. It only saves time, so a failure is passed over; the next read or write meets what is behind it.
+    pub(super) fn acknowledge_at_once(&self) {
+        #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+        let tcp = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Gone => return,
+        };
+        #[cfg(target_os = "linux")]
+        {
+            _ = tcp.set_quickack(true);
+        }
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

@@ -161,7 +161,12 @@ impl Connection {
     /// Writes the message, whose dot ends there, and reads the answer to it.
     async fn deliver(&mut self, dot: usize) -> Result<Reply, Failure> {
         let failure = match self.write_message(dot).await {
-            Ok(()) => return self.answer(Stage::Dot, self.options.timeouts.dot).await,
+            Ok(()) => {
+                if self.ahead {
+                    self.stream.acknowledge_at_once();
+                }
+                return self.answer(Stage::Dot, self.options.timeouts.dot).await;
+            }
             Err(failure) => failure,
         };
         // A provider that stops half way has often said why.

@@ -61,7 +61,7 @@ pub enum MailSettingsCommand {
 rejections! {
     /// Why a command to a tenant's mail settings is refused.
     pub enum MailSettingsRejection {
-        InvalidSender: Invalid, "invalid_sender", "/from_email", "a sender has the form name@domain in ASCII (RFC 5321), at most 254 characters";
+        InvalidSender: Invalid, "invalid_sender", "/sender/email", "a sender has the form name@domain in ASCII (RFC 5321), at most 254 characters";
         NoSwitch: Invalid, "no_switch", "/reasons", "only receipt, enrolment and password_reset are sent by themselves";
         InvalidTemplate: Invalid, "invalid_template_name", "/name", "a template is named by 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter; 'own' is no name";
         NoTemplate: Missing, "template_not_found", "", "the tenant has no such template";

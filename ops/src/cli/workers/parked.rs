@@ -23,12 +23,17 @@ pub enum ParkedCommand {
         json: bool,
     },
     /// One item with its event and its cause
-    Show { id: Uuid },
+    #[command(after_help = "Example:\n  millrace workers parked show 0195f6c2-3b92-70c4-8f5a-000000000001")]
+    Show {
+        /// The item, as `millrace workers parked list` names it
+        id: Uuid,
+    },
     /// Let the worker try again
     #[command(
         after_help = "Examples:\n  millrace workers parked retry 0195f6c2-3b92-70c4-8f5a-000000000001\n  millrace workers parked retry --all --worker fulfilments"
     )]
     Retry {
+        /// The items, as `millrace workers parked list` names them
         #[arg(required_unless_present = "all")]
         ids: Vec<Uuid>,
         /// Everything that is parked
@@ -43,6 +48,7 @@ pub enum ParkedCommand {
         after_help = "Example:\n  millrace workers parked drop 0195f6c2-3b92-70c4-8f5a-000000000001 --reason \"a test order\""
     )]
     Drop {
+        /// The items, as `millrace workers parked list` names them
         #[arg(required = true)]
         ids: Vec<Uuid>,
         /// For the log; no personal data

@@ -11,8 +11,9 @@
 //! provider has it ([`ship`]). Should the disk be lost, the same cut would still be the same bytes, because a segment's salt
 //! follows from its content.
 //!
-//! **One for each provider**, so that a slow one does not hold the other up. They cut where they like: two archives of one log
-//! have other segments and the same messages.
+//! **One for each provider**, so that a slow one does not hold the other up. They cut where a second of the server's clock ends, so
+//! that two that keep up have the same segments, which are read and made once ([`SharedSegments`]); nothing depends on it: one
+//! that is behind cuts elsewhere, and two archives of one log may have other segments and the same messages.
 //!
 //! **Halted** means: something is so wrong that going on could do harm. The cause is in [`Progress`]; nothing is retried.
 
@@ -20,9 +21,11 @@ mod cut;
 mod gather;
 mod progress;
 mod resume;
+mod shared;
 mod ship;
 
 pub use progress::{Progress, State};
+pub use shared::SharedSegments;
 
 use super::{
     ArchiveKey, BlobCopies, KeyCopies, ObjectStore, Place, ledger::Ledger, manifest::Fault, segment::Unwritable,
@@ -73,6 +76,8 @@ pub struct ArchiverOptions {
     /// name none.
     pub blobs: Option<BlobCopies>,
     pub probe: Probe,
+    /// The same for all providers of this log, so that a segment is made once for all of them.
+    pub shared: SharedSegments,
 }
 
 impl ArchiverOptions {
@@ -89,6 +94,7 @@ impl ArchiverOptions {
             keys: None,
             blobs: None,
             probe: Probe::default(),
+            shared: SharedSegments::default(),
         }
     }
 }
@@ -172,6 +178,7 @@ async fn work(
         progress,
         probe: options.probe.clone(),
         stop,
+        shared: options.shared.clone(),
     };
     let entries = shipper.chain.next_idx() - 1;
     shipper.progress.send_modify(|progress| progress.arrived(resumed.archived, entries));

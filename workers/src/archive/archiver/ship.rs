@@ -8,6 +8,7 @@ use super::{
     Halt, KillPoint, Probe,
     cut::{Cut, CutFile},
     progress::Reporter,
+    shared::{Extent, SharedSegments},
 };
 use crate::{
     archive::{
@@ -21,7 +22,7 @@ use crate::{
 };
 use bus_schema::bus::StoredMessage;
 use bytes::Bytes;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The first pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -38,6 +39,7 @@ pub(super) struct Shipper {
     pub(super) progress: Reporter,
     pub(super) probe: Probe,
     pub(super) stop: Stop,
+    pub(super) shared: SharedSegments,
 }
 
 /// Why shipping ended.
@@ -51,7 +53,7 @@ pub(super) enum End {
 
 impl Shipper {
     /// Brings messages to the provider. Until this returns nothing else may be shipped.
-    pub(super) async fn ship(&mut self, messages: Vec<StoredMessage>) -> Result<(), End> {
+    pub(super) async fn ship(&mut self, messages: Vec<Arc<StoredMessage>>) -> Result<(), End> {
         self.at(KillPoint::Gathered)?;
         // Keys first: what the messages are sealed with was durable before them, so it is below this position.
         let keys = self.cover().await?;
@@ -61,17 +63,24 @@ impl Shipper {
         let written = self.write(messages).await?;
         let extended = self.chain.extend(&self.ledger.key, &written, keys);
         let (entry, entry_key, entry_bytes) = extended.map_err(|_| halted(Halt::Unwritable(Unwritable::Sealing)))?;
-        let cut = Cut { segment_key: entry.segment.clone(), segment: written.bytes, entry_key, entry_bytes, entry };
+        let cut =
+            Cut { segment_key: entry.segment.clone(), segment: written.bytes.clone(), entry_key, entry_bytes, entry };
         self.save(&cut).await?;
         self.at(KillPoint::Saved)?;
         self.send(cut).await
     }
 
-    async fn write(&self, messages: Vec<StoredMessage>) -> Result<Written, End> {
+    async fn write(&self, messages: Vec<Arc<StoredMessage>>) -> Result<Arc<Written>, End> {
         let (key, place, epoch) = (self.ledger.key.clone(), self.ledger.place.clone(), self.chain.epoch());
-        let written = tokio::task::spawn_blocking(move || segment::write(&key, &place, epoch, &messages)).await;
-        let written = written.map_err(|_| End::Stopped)?;
-        written.map_err(|unwritable| halted(Halt::Unwritable(unwritable)))
+        let position = |message: Option<&Arc<StoredMessage>>| message.map_or(0, |message| message.seq);
+        let (first, last) = (position(messages.first()), position(messages.last()));
+        let extent = Extent { stream: place.stream().to_owned(), epoch, first, last };
+        let make = async move {
+            let written = tokio::task::spawn_blocking(move || segment::write(&key, &place, epoch, &messages)).await;
+            let written = written.map_err(|_| End::Stopped)?;
+            written.map_err(|unwritable| halted(Halt::Unwritable(unwritable)))
+        };
+        self.shared.get(extent, make).await
     }
 
     /// Puts a saved cut: the segment, then its entry.
@@ -124,7 +133,7 @@ impl Shipper {
     }
 
     /// Blobs first: an event counts as archived when the file it names is at the provider.
-    async fn cover_blobs(&mut self, messages: &[StoredMessage]) -> Result<(), End> {
+    async fn cover_blobs(&mut self, messages: &[Arc<StoredMessage>]) -> Result<(), End> {
         let Some(blobs) = self.blobs.clone() else { return Ok(()) };
         let mut pauses = Pauses::default();
         while let Err(error) = blobs.cover(messages).await {

@@ -18,7 +18,7 @@ use aws_sdk_s3::{
         BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
         StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
     },
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectOutput,
     primitives::ByteStream,
 };
@@ -162,7 +162,10 @@ impl S3Objects {
     {
         let provider = self.options.provider.clone();
         let Some(status) = status(error) else {
-            let why = DisplayErrorContext(error).to_string();
+            // Each layer in its words; the SDK's own display adds all of them once more for programmers.
+            let chain =
+                std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+            let why = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
             return self.unknown(doing, why.chars().take(MAX_ANSWER).collect());
         };
         let code = error.code().unwrap_or("no code").to_owned();

@@ -14,7 +14,7 @@ use crate::archive::{
 };
 use bus_schema::bus::StoredMessage;
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 /// zstd's level: 3 is where more time stops to pay (level 9 gains 6 % for six times the time on events).
 const LEVEL: i32 = 3;
@@ -54,13 +54,19 @@ struct OpenBlock {
 }
 
 /// Makes a segment; the messages are consecutive and not too many.
-pub fn write(key: &ArchiveKey, place: &Place, epoch: u32, messages: &[StoredMessage]) -> Result<Written, Unwritable> {
+pub fn write<M: Borrow<StoredMessage>>(
+    key: &ArchiveKey,
+    place: &Place,
+    epoch: u32,
+    messages: &[M],
+) -> Result<Written, Unwritable> {
+    let messages: Vec<&StoredMessage> = messages.iter().map(Borrow::borrow).collect();
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Err(Unwritable::Empty) };
     if messages.len() > MAX_MESSAGES {
         return Err(Unwritable::TooMuch { what: "messages", got: messages.len(), limit: MAX_MESSAGES });
     }
     let mut footer = Footer::default();
-    let blocks = gather(messages, &mut footer)?;
+    let blocks = gather(&messages, &mut footer)?;
     let times = || messages.iter().map(|message| message.stored.0);
     let (from, until) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
     let mut header = SegmentHeader {
@@ -122,7 +128,7 @@ pub fn write(key: &ArchiveKey, place: &Place, epoch: u32, messages: &[StoredMess
     if bytes.len() > MAX_SEGMENT {
         return Err(Unwritable::TooMuch { what: "bytes", got: bytes.len(), limit: MAX_SEGMENT });
     }
-    let tenants: BTreeSet<&str> = messages.iter().map(record::tenant).collect();
+    let tenants: BTreeSet<&str> = messages.iter().map(|message| record::tenant(message)).collect();
     let summary = Summary {
         first: first.seq,
         last: last.seq,
@@ -141,7 +147,7 @@ fn is_erasure(message: &StoredMessage) -> bool {
 }
 
 /// The records in blocks; notes tenants and kinds on the way.
-fn gather(messages: &[StoredMessage], footer: &mut Footer) -> Result<Vec<OpenBlock>, Unwritable> {
+fn gather(messages: &[&StoredMessage], footer: &mut Footer) -> Result<Vec<OpenBlock>, Unwritable> {
     let mut blocks: Vec<OpenBlock> = Vec::new();
     let mut expected = None;
     for message in messages {

@@ -1,9 +1,14 @@
-//! The worker's own journal: one small file for each open window.
+//! The worker's own journal: one small file for each chunk it sends, which is about the last window of that chunk.
 //!
 //! A line goes in before a mail is handed over and one after its answer, each in one `write`. They are not synced: the
 //! kernel keeps them when the process is killed, and that is the case they are for. When the machine itself went down the
 //! kernel's memory went too; the file says in which life of the machine it was written, and a line that is missing then
 //! proves nothing.
+//!
+//! The file is emptied and gets its first line before a window is recorded as attempted. So of an open window it speaks,
+//! or it is not there; that it speaks of a closed one is seen by the log, where that window is not open. After the machine
+//! went down it may also be as it was for the window before, which can have had the same recipients when none of them was
+//! accepted. So of a file of another life only what was accepted is believed.
 //!
 //! ```text
 //! worker                 the name of this worker, made once
@@ -57,11 +62,18 @@ enum Line {
     Outcome(Outcome),
 }
 
-/// The file of an open window.
+/// The file of a chunk that is sent, for one window after the other. Dropped while no window is open it removes the file; it
+/// stays when nobody knows how its window ended.
 #[derive(Debug)]
-pub(super) struct WindowJournal {
-    file: File,
-    path: PathBuf,
+pub(super) struct ChunkJournal {
+    journal: Journal,
+    tenant: TenantId,
+    chunk: Uuid,
+    epoch: u32,
+    /// Since the first window.
+    file: Option<File>,
+    /// A window may be, by what this process knows.
+    open: bool,
 }
 
 /// What a file says of a window that was not closed.
@@ -112,20 +124,9 @@ impl Journal {
         self.0.folder.join(format!("{chunk}-{epoch}"))
     }
 
-    /// Begins the file of a window. It is there before the window is recorded as attempted.
-    pub(super) fn begin(
-        &self,
-        tenant: &TenantId,
-        chunk: Uuid,
-        epoch: u32,
-        indexes: &[u16],
-    ) -> io::Result<WindowJournal> {
-        let path = self.path(chunk, epoch);
-        let mut open = OpenOptions::new();
-        let file = open.create(true).write(true).truncate(true).mode(0o600).open(&path)?;
-        let mut journal = WindowJournal { file, path };
-        journal.line(&Head { tenant: tenant.clone(), boot: self.0.boot.clone(), indexes: indexes.to_vec() })?;
-        Ok(journal)
+    /// For the windows of a chunk that this worker has in this epoch. Nothing is written before the first one.
+    pub(super) fn of_chunk(&self, tenant: &TenantId, chunk: Uuid, epoch: u32) -> ChunkJournal {
+        ChunkJournal { journal: self.clone(), tenant: tenant.clone(), chunk, epoch, file: None, open: false }
     }
 
     /// What is left of the window that was opened in this epoch; nothing when it is another window or there is no file.
@@ -133,7 +134,7 @@ impl Journal {
         self.read(chunk, epoch).filter(|found| found.indexes == indexes)
     }
 
-    /// All windows that are left from before.
+    /// The last window of each file that is left from before; it may be closed.
     pub(super) fn left(&self) -> io::Result<Vec<Found>> {
         let mut left = Vec::new();
         for entry in fs::read_dir(&self.0.folder)? {
@@ -178,7 +179,28 @@ impl Journal {
     }
 }
 
-impl WindowJournal {
+impl ChunkJournal {
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Begins a window, before it is recorded as attempted. From here on the file says nothing of the one before.
+    pub(super) fn begin(&mut self, indexes: &[u16]) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.set_len(0)?,
+            None => {
+                let path = self.journal.path(self.chunk, self.epoch);
+                // One that is there is of a window that is closed. Appending begins at its new end after it is emptied.
+                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+                file.set_len(0)?;
+                self.file = Some(file);
+            }
+        }
+        self.open = true;
+        let (tenant, boot) = (self.tenant.clone(), self.journal.0.boot.clone());
+        self.line(&Head { tenant, boot, indexes: indexes.to_vec() })
+    }
+
     /// Before a mail is handed over. If this fails it must not be.
     pub(super) fn sending(&mut self, index: u16) -> io::Result<()> {
         self.line(&Line::Sending(index))
@@ -190,14 +212,23 @@ impl WindowJournal {
     }
 
     /// The window is closed, or was never opened.
-    pub(super) fn end(self) {
-        remove(&self.path);
+    pub(super) fn end(&mut self) {
+        self.open = false;
     }
 
     fn line<T: Serialize>(&mut self, line: &T) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes)
+        let mut file = self.file.as_ref().ok_or_else(|| io::Error::other("no window was begun"))?;
+        file.write_all(&bytes)
+    }
+}
+
+impl Drop for ChunkJournal {
+    fn drop(&mut self) {
+        if self.file.is_some() && !self.open {
+            self.journal.forget(self.chunk, self.epoch);
+        }
     }
 }
 
@@ -205,7 +236,9 @@ impl Found {
     /// What became of each recipient of the window, in its order: what was answered; unknown, what was being handed
     /// over; still to be sent, what was not reached.
     pub(super) fn outcomes(&self) -> Vec<Outcome> {
-        let outcome = |index: &u16| match self.outcomes.get(index) {
+        // Nobody who was accepted is in a later window, so that line is of this one, whatever else is missing.
+        let believed = |outcome: &&Outcome| self.whole || outcome.fate == Fate::Accepted;
+        let outcome = |index: &u16| match self.outcomes.get(index).filter(believed) {
             Some(outcome) => outcome.clone(),
             None if self.whole && !self.sending.contains(index) => Outcome::new(*index, Fate::Unsent),
             None => unknown(*index, "the sending process ended there"),
@@ -242,9 +275,15 @@ mod tests {
         found.outcomes().iter().map(|outcome| outcome.fate).collect()
     }
 
-    fn begun(journal: &Journal) -> WindowJournal {
+    fn chunk(journal: &Journal) -> ChunkJournal {
         let tenant = TenantId::try_new("acme").unwrap();
-        journal.begin(&tenant, CHUNK, 2, &[3, 5, 7]).unwrap()
+        journal.of_chunk(&tenant, CHUNK, 2)
+    }
+
+    fn begun(journal: &Journal) -> ChunkJournal {
+        let mut chunk = chunk(journal);
+        chunk.begin(&[3, 5, 7]).unwrap();
+        chunk
     }
 
     #[test]
@@ -269,14 +308,74 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_window_says_nothing_of_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        let mut chunk = begun(&journal);
+        for index in [3, 5, 7] {
+            chunk.sending(index).unwrap();
+            chunk.outcome(&Outcome::new(index, Fate::Deferred)).unwrap();
+        }
+        chunk.end();
+        // The same recipients again, in the same epoch: they were deferred.
+        chunk.begin(&[3, 5, 7]).unwrap();
+        let fates_now = || fates(&journal.found(CHUNK, 2, &[3, 5, 7]).unwrap());
+        assert_eq!(fates_now(), [Fate::Unsent; 3]);
+        chunk.sending(5).unwrap();
+        assert_eq!(fates_now(), [Fate::Unsent, Fate::Unknown, Fate::Unsent]);
+        chunk.end();
+        chunk.begin(&[9]).unwrap();
+        assert_eq!(journal.found(CHUNK, 2, &[3, 5, 7]), None);
+        assert_eq!(fates(&journal.found(CHUNK, 2, &[9]).unwrap()), [Fate::Unsent]);
+        // The process ended before it was emptied for a window of its own; whoever has the chunk then begins anew.
+        drop(chunk);
+        let mut next = self::chunk(&journal);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the worker's name and one file");
+        next.begin(&[3, 5, 7]).unwrap();
+        assert_eq!(fates_now(), [Fate::Unsent; 3]);
+    }
+
+    #[test]
+    fn a_chunk_leaves_a_file_only_while_a_window_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        drop(chunk(&journal));
+        assert_eq!(journal.left().unwrap(), []);
+        let mut given_up = begun(&journal);
+        given_up.end();
+        assert_eq!(
+            journal.left().unwrap().len(),
+            1,
+            "killed here, the next start has it, and the log knows that it is closed"
+        );
+        drop(given_up);
+        assert_eq!(journal.left().unwrap(), [], "finished, or left to others");
+        let mut uncertain = begun(&journal);
+        uncertain.end();
+        uncertain.begin(&[9]).unwrap();
+        drop(uncertain);
+        let left = journal.left().unwrap();
+        assert_eq!(
+            (left.len(), left[0].indexes.as_slice()),
+            (1, &[9][..]),
+            "an error between, and the window may be open"
+        );
+    }
+
+    #[test]
     fn a_line_that_may_have_been_lost_proves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path()).unwrap();
         let mut window = begun(&journal);
         window.outcome(&accepted(3)).unwrap();
+        window.outcome(&Outcome::new(5, Fate::Rejected)).unwrap();
         let path = folder.path().join(format!("{CHUNK}-2"));
         let text = fs::read_to_string(&path).unwrap();
-        // The machine went down.
+        assert_eq!(
+            fates(&journal.found(CHUNK, 2, &[3, 5, 7]).unwrap()),
+            [Fate::Accepted, Fate::Rejected, Fate::Unsent]
+        );
+        // The machine went down: that line may be of a window before.
         fs::write(&path, text.replace(&journal.0.boot, "another life")).unwrap();
         let fates_then = fates(&journal.found(CHUNK, 2, &[3, 5, 7]).unwrap());
         assert_eq!(fates_then, [Fate::Accepted, Fate::Unknown, Fate::Unknown]);

@@ -107,16 +107,17 @@ impl Words {
     /// The words for one receiver. Both parts show where to leave and whose mail it is: where the template says so, else
     /// at their end (check 45).
     pub fn merge(&self, details: &ContactDetails, around: &Around<'_>) -> Result<Merged, MergeError> {
-        let fields = fields(details, around);
-        let mut html = self.part(HTML, &with_places(&fields, around, true))?;
-        let fields = with_places(&fields, around, false);
+        let (fields, address) = (fields(details, around), footer::Address::of(around));
+        let of_html = Value::from_safe_string(address.html.clone());
+        let mut html = self.part(HTML, &with_places(fields.clone(), around, of_html))?;
+        let fields = with_places(fields, around, Value::from(&*address.text));
         let mut preheader = String::new();
         if self.preheader {
             preheader = one_line(&self.part(PREHEADER, &fields)?);
-            html = with_preheader(&html, &preheader);
+            insert_preheader(&mut html, &preheader);
         }
-        let html = footer::below_html(html, around);
-        let text = if self.text { Some(footer::below_text(self.part(TEXT, &fields)?, around)) } else { None };
+        let html = footer::below_html(html, around, &address);
+        let text = if self.text { Some(footer::below_text(self.part(TEXT, &fields)?, around, &address)) } else { None };
         // A line break could come out of a field.
         let subject = one_line(&self.part(SUBJECT, &fields)?);
         Ok(Merged { subject, preheader, html, text })
@@ -152,27 +153,22 @@ pub(super) const WAY_OUT: &str = "unsubscribe_url";
 fn fields(details: &ContactDetails, around: &Around<'_>) -> BTreeMap<String, Value> {
     let ContactDetails { email, first_name, last_name, company, city, country, phone: _, notes: _ } = details;
     let optional = OPTIONAL.into_iter().zip([first_name, last_name, company, city, country]);
-    let there = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
-    let optional = optional.filter_map(|(name, value)| Some((name.to_owned(), Value::from(there(value)?))));
+    let there = |value: &Option<String>| Some(Value::from(value.as_deref().filter(|value| !value.trim().is_empty())?));
+    let optional = optional.filter_map(|(name, value)| Some((name.to_owned(), there(value)?)));
     let mut fields: BTreeMap<String, Value> = optional.collect();
-    fields.insert("email".to_owned(), Value::from(email.clone()));
+    fields.insert("email".to_owned(), Value::from(&**email));
     fields.insert("contact".to_owned(), Value::from(fields.clone()));
     fields.insert("sender_name".to_owned(), Value::from(around.sender));
     fields
 }
 
 /// The same with the platform's own: links (plain URL characters only) and the postal address, ready for HTML or as text.
-fn with_places(fields: &BTreeMap<String, Value>, around: &Around<'_>, html: bool) -> Value {
-    let mut fields = fields.clone();
+fn with_places(mut fields: BTreeMap<String, Value>, around: &Around<'_>, address: Value) -> Value {
     // Ours, and without anything that means something in HTML; escaped they would not be found again as they are.
     let links = [(WAY_OUT, around.unsubscribe), ("preferences_url", around.preferences)];
     for (name, url) in links {
         fields.extend(url.map(|url| (name.to_owned(), Value::from_safe_string(url.to_owned()))));
     }
-    let address = match html {
-        true => Value::from_safe_string(footer::address_html(around)),
-        false => Value::from(around.postal_address.join("\n")),
-    };
     fields.insert("postal_address".to_owned(), address);
     Value::from(fields)
 }
@@ -182,20 +178,10 @@ fn one_line(text: &str) -> String {
 }
 
 /// The line a mailbox shows after the subject: the first words of the body, which nobody sees there.
-fn with_preheader(html: &str, preheader: &str) -> String {
+fn insert_preheader(html: &mut String, preheader: &str) {
     let hidden =
         format!("<div style=\"display:none;max-height:0;overflow:hidden\">{}</div>", HtmlEscape(preheader.trim()));
-    insert(html, after_tag(html, "<body").unwrap_or(0), &hidden)
-}
-
-/// Behind the first tag that begins so.
-fn after_tag(html: &str, tag: &str) -> Option<usize> {
-    let begin = html.to_ascii_lowercase().find(tag)?;
-    Some(begin + html[begin..].find('>')? + 1)
-}
-
-pub(super) fn insert(text: &str, at: usize, what: &str) -> String {
-    [&text[..at], what, &text[at..]].concat()
+    html.insert_str(footer::begin_of_body(html).unwrap_or(0), &hidden);
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ use crate::{
     log_reader::{Batch, LogReader},
     worker::{Stop, Worker},
 };
+use audience::LogEnd;
 use book::{Book, Errand};
 use bus_schema::{
     TenantId,
@@ -47,6 +48,7 @@ use bus_schema::{
 };
 use journal::Journal;
 use projectors::{Views, search_lane::Search};
+use stack::Stacks;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -111,8 +113,15 @@ pub fn start(parts: CampaignParts) -> Worker {
     Worker::start("campaigns", |stop| Campaigns::new(parts).run(stop))
 }
 
+/// What all campaigns that are sent at once share.
+struct Shop {
+    parts: CampaignParts,
+    stacks: Stacks,
+    log_end: LogEnd,
+}
+
 struct Campaigns {
-    parts: Arc<CampaignParts>,
+    shop: Arc<Shop>,
     book: Book,
     running: JoinSet<Result<Rest, JobError>>,
     keys: HashMap<tokio::task::Id, Key>,
@@ -134,17 +143,20 @@ impl Campaigns {
     fn new(parts: CampaignParts) -> Self {
         let (running, keys, memories) = (JoinSet::new(), HashMap::new(), HashMap::new());
         let crowded = Arc::default();
-        Self { parts: Arc::new(parts), book: Book::default(), running, keys, memories, crowded }
+        let shop = Arc::new(Shop { parts, stacks: Stacks::new(), log_end: LogEnd::default() });
+        Self { shop, book: Book::default(), running, keys, memories, crowded }
     }
 
     async fn run(mut self, mut stop: Stop) {
+        let shop = self.shop.clone();
+        let parts = &shop.parts;
         // What this worker knows of its last life comes first: nobody else knows it.
         tokio::select! {
-            () = recovery::replay(&self.parts) => {}
+            () = recovery::replay(parts) => {}
             () = stop.asked() => return,
         }
         let aggregate = (CampaignEvent::CONTEXT, CampaignEvent::AGGREGATE);
-        let mut reader = LogReader::new(self.parts.bus.clone(), &[aggregate], 1);
+        let mut reader = LogReader::new(parts.bus.clone(), &[aggregate], 1);
         let mut more = true;
         while !stop.is_asked() {
             tokio::select! {
@@ -157,22 +169,22 @@ impl Campaigns {
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop),
                 () = stop.asked() => break,
             }
-            let now = self.parts.writer.clock().now();
+            let now = parts.writer.clock().now();
             // What an old event asks for may be done long since: the newest one counts.
             while !more
                 && !stop.status().is_paused()
                 && let Some((key, errand)) = self.book.next(now, Instant::now())
             {
-                if errand == Errand::Launch && self.parts.outlet.is_none() {
+                if errand == Errand::Launch && parts.outlet.is_none() {
                     self.book.rest(&key, Some(Instant::now() + RETRY));
                     continue;
                 }
-                let (parts, job_stop, (tenant, id)) = (self.parts.clone(), stop.or_paused(), key.clone());
+                let (shop, job_stop, (tenant, id)) = (shop.clone(), stop.or_paused(), key.clone());
                 let memory = self.memories.entry(key.clone()).or_default().clone();
                 let (working, turn) = (stop.status().begin(), Turn::new(self.crowded.clone(), memory));
                 let task = self.running.spawn(async move {
                     let _working = working;
-                    sender::run(&parts, &tenant, id, &job_stop, &turn).await
+                    sender::run(&shop, &tenant, id, &job_stop, &turn).await
                 });
                 self.keys.insert(task.id(), key);
             }
@@ -255,6 +267,9 @@ enum JobError {
     Keys(#[from] bus_schema::keys::KeyError),
     #[error("the end of the log: {0}")]
     Stream(#[from] bus_schema::bus::StreamError),
+    /// The same, told to all that asked with it.
+    #[error("the end of the log: {0}")]
+    LogEnd(Arc<bus_schema::bus::StreamError>),
     #[error("{0}")]
     Unfit(String),
 }

@@ -42,6 +42,8 @@ struct Shared {
     key: Arc<TenantKey>,
     intents: IntentKey,
     campaign: Uuid,
+    /// As text, part of every token.
+    campaign_text: String,
     purpose: ConsentPurpose,
     words: Words,
     imprint: Imprint,
@@ -49,7 +51,16 @@ struct Shared {
     from: Mailbox,
     list: ListId,
     feedback: Option<FeedbackId>,
+    /// Of the header that repeats the return address.
+    return_header: HeaderName,
     hash: String,
+}
+
+/// The addresses at which a receiver leaves and chooses.
+struct Ways {
+    /// Marketing mail has it.
+    unsubscribe: Option<String>,
+    preferences: String,
 }
 
 /// Whose mail it is, as the law wants it said.
@@ -98,7 +109,7 @@ pub(super) enum Unfit {
     NoPostalAddress,
     #[error("its sender cannot be used: {0}")]
     Sender(String),
-    #[error("its sender is at {sender}, and this platform sends for {outlet} only")]
+    #[error("its sender is at {sender}, and this platform sends for {outlet} only (--mail-from-domain)")]
     Domain { sender: Domain, outlet: Domain },
 }
 
@@ -134,6 +145,7 @@ impl Prepared {
         let class = class_of(purpose);
         // It is a service to the sender only; a tenant's name may not fit into it.
         let feedback = FeedbackId::try_new(&campaign.simple().to_string(), tenant.as_str(), class, SENDER).ok();
+        let return_header = HeaderName::try_new(MAIL_HEADER).map_err(|error| sender(&error))?;
         let hash = content_hash(content).map_err(|error| sender(&error))?;
         let intents = IntentKey::of(&key);
         Ok(Self(Arc::new(Shared {
@@ -142,6 +154,7 @@ impl Prepared {
             key,
             intents,
             campaign,
+            campaign_text: campaign.to_string(),
             purpose,
             words: Words::try_new(&CampaignContent {
                 html: outlet.absolute(tenant, &content.html),
@@ -153,6 +166,7 @@ impl Prepared {
             from: Mailbox::new(name, address),
             list,
             feedback,
+            return_header,
             hash,
         })))
     }
@@ -171,8 +185,15 @@ impl Prepared {
 
     /// The name of the intent to send to one receiver: the same for every attempt.
     fn token(&self, contact: Uuid, generation: u32) -> Token {
-        let Shared { tenant, campaign, intents, .. } = &*self.0;
-        intents.token(tenant, &campaign.to_string(), &contact.to_string(), generation)
+        let Shared { tenant, campaign_text, intents, .. } = &*self.0;
+        intents.token(tenant, campaign_text, &contact.to_string(), generation)
+    }
+
+    /// Those of a receiver, by the token that is in them.
+    fn ways(&self, leaver: &str) -> Ways {
+        let Shared { outlet, purpose, .. } = &*self.0;
+        let unsubscribe = (*purpose == ConsentPurpose::Marketing).then(|| outlet.unsubscribe(leaver));
+        Ways { unsubscribe, preferences: outlet.preferences(leaver) }
     }
 
     /// A receiver's mail. The reason of a failure names nothing of the receiver. To be called on a deep stack.
@@ -191,27 +212,25 @@ impl Prepared {
         let name = HeaderText::try_new(&name.collect::<Vec<_>>().join(" ")).map_err(|error| error.to_string())?;
         let to = Mailbox::new(name, address);
         let (tenant, purpose, campaign) = (shared.tenant.clone(), shared.purpose, shared.campaign);
-        let leaver = Leaver { tenant, contact, purpose, campaign }.token(&shared.key);
-        let mut merged = self.merge(details, &leaver).map_err(|error| format!("template {error}"))?;
+        let ways = self.ways(&Leaver { tenant, contact, purpose, campaign }.token(&shared.key));
+        let mut merged = self.merge(details, &ways).map_err(|error| format!("template {error}"))?;
         let mail = MailRef { campaign: shared.campaign, contact, seat: Some(seat), generation };
         let mail = TrackedMail { tenant: shared.tenant.clone(), mail };
         let tracks = Tracks { tracking: &shared.tracking, public: &shared.outlet.public, key: &shared.key, mail };
         let parts = tracks.apply(Parts { html: merged.html, text: merged.text }).map_err(|error| error.to_string())?;
         (merged.html, merged.text) = (parts.html, parts.text);
         let verp = Verp::of(&token, shared.campaign, seat).map(ReturnAddress::from);
-        self.letter(&merged, "", (&token, verp), &to, &leaver, at)
+        self.letter(&merged, "", (&token, verp), &to, &ways, at)
     }
 
-    /// The words for a receiver, whose links have this in them.
-    pub(super) fn merge(&self, details: &ContactDetails, leaver: &str) -> Result<Merged, MergeError> {
-        let Shared { outlet, words, imprint, purpose, .. } = &*self.0;
-        let unsubscribe = (*purpose == ConsentPurpose::Marketing).then(|| outlet.unsubscribe(leaver));
-        let preferences = outlet.preferences(leaver);
+    /// The words for a receiver.
+    fn merge(&self, details: &ContactDetails, ways: &Ways) -> Result<Merged, MergeError> {
+        let Shared { words, imprint, .. } = &*self.0;
         words.merge(
             details,
             &Around {
-                unsubscribe: unsubscribe.as_deref(),
-                preferences: Some(&preferences),
+                unsubscribe: ways.unsubscribe.as_deref(),
+                preferences: Some(&ways.preferences),
                 sender: &imprint.name,
                 postal_address: &imprint.postal_address,
             },
@@ -220,13 +239,14 @@ impl Prepared {
 
     /// A mail with one receiver's words to somebody else. To be called on a deep stack.
     pub(super) fn sample(&self, sample: &Sample<'_>) -> Result<Composed, SampleError> {
-        let merged = self.merge(sample.details, NOBODY)?;
+        let ways = self.ways(NOBODY);
+        let merged = self.merge(sample.details, &ways)?;
         let made = self.letter(
             &merged,
             sample.mark,
             (&sample.token, sample.verp.map(ReturnAddress::from)),
             &sample.to,
-            NOBODY,
+            &ways,
             sample.at,
         );
         made.map_err(SampleError::Mail)
@@ -238,23 +258,18 @@ impl Prepared {
         mark: &str,
         (token, verp): (&Token, Option<ReturnAddress>),
         to: &Mailbox,
-        leaver: &str,
+        ways: &Ways,
         at: Micros,
     ) -> Result<Composed, String> {
         let shared = &*self.0;
-        let unsubscribe = match shared.purpose {
-            ConsentPurpose::Marketing => {
-                let url = shared.outlet.unsubscribe(leaver);
-                Some(Unsubscribe::try_new(&url, &url, None).map_err(|error| error.to_string())?)
-            }
-            ConsentPurpose::Service => None,
-        };
-        let subject = HeaderText::try_new(&format!("{mark}{}", merged.subject)).map_err(|error| error.to_string())?;
+        let unsubscribe = ways.unsubscribe.as_deref().map(|url| Unsubscribe::try_new(url, url, None));
+        let unsubscribe = unsubscribe.transpose().map_err(|error| error.to_string())?;
+        let subject = HeaderText::try_new(&[mark, &merged.subject].concat()).map_err(|error| error.to_string())?;
         let purpose = match &unsubscribe {
             Some(unsubscribe) => Purpose::Marketing { unsubscribe, list: &shared.list },
             None => Purpose::Transactional,
         };
-        let named = verp.map(|verp| Ok((HeaderName::try_new(MAIL_HEADER)?, HeaderText::try_new(&verp.to_string())?)));
+        let named = verp.map(|verp| Ok((shared.return_header.clone(), HeaderText::try_new(&verp.to_string())?)));
         let headers: Vec<_> =
             named.into_iter().collect::<Result<_, HeaderError>>().map_err(|error| error.to_string())?;
         let letter = Letter {

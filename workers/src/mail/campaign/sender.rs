@@ -1,12 +1,12 @@
 //! One campaign, carried as far as it goes: launched, frozen, sent chunk by chunk, finished.
 
 use super::{
-    CampaignParts, JobError, Memory, Rest, Turn,
+    CampaignParts, JobError, Memory, Rest, Shop, Turn,
     fate::Trouble,
     launcher::{self, Wanted},
     meta,
     prepare::{Imprint, Prepared, Unfit},
-    recovery, stack,
+    recovery,
     window::{Sending, Sent},
 };
 use crate::worker::Stop;
@@ -23,7 +23,7 @@ use std::{
     collections::BinaryHeap,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -41,9 +41,9 @@ use writers::{
 /// Chunks sent at once: while one is recorded and its next mails are made, those of the others are handed over. One for each
 /// connection, so that a host that is lost leaves a window a connection unknown; more than so many keep none busier.
 const MOST_LANES: usize = 16;
-/// So many windows without a success, one after the other, pause a campaign: about ten minutes.
-const TROUBLES: u32 = 14;
-/// The longest rest after such a window.
+/// So many rounds without a success, one after the other, pause a campaign: about ten minutes.
+const TROUBLES: u32 = 16;
+/// The longest rest after such a round.
 const LONGEST: Duration = Duration::from_secs(60);
 /// A campaign whose chunks all rest for longer than this makes room for others.
 const IDLE: Duration = Duration::from_secs(20);
@@ -53,13 +53,8 @@ const LEASED: Duration = Duration::from_secs(1);
 const NO_OUTLET: Duration = Duration::from_secs(30);
 
 /// Does for a campaign what its state asks for.
-pub(super) async fn run(
-    parts: &CampaignParts,
-    tenant: &TenantId,
-    id: Uuid,
-    stop: &Stop,
-    turn: &Turn,
-) -> Result<Rest, JobError> {
+pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, turn: &Turn) -> Result<Rest, JobError> {
+    let Shop { parts, stacks, log_end } = shop;
     let mut campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     if let CampaignStatus::Scheduled { at, .. } = campaign.state.status() {
         if parts.outlet.is_none() || *at > parts.writer.clock().now() {
@@ -86,8 +81,8 @@ pub(super) async fn run(
     if purpose == ConsentPurpose::Marketing && imprint.postal_address.is_empty() {
         return pause(parts, tenant, id, Unfit::NoPostalAddress.to_string()).await;
     }
-    let prepared = stack::run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint)).await?;
-    let prepared = match prepared {
+    let prepared = stacks.run(move || Prepared::try_new(&outlet, &owner, key, id, purpose, &words, imprint));
+    let prepared = match prepared.await? {
         Ok(prepared) => prepared,
         Err(unfit) => return pause(parts, tenant, id, unfit.to_string()).await,
     };
@@ -104,7 +99,7 @@ pub(super) async fn run(
             }
         }
     };
-    let sending = Sending { parts, tenant, campaign: id, prepared: &prepared, stop };
+    let sending = Sending { parts, stacks, log_end, tenant, campaign: id, prepared: &prepared, stop };
     let run = Run::new(sending, audience.chunks, launch.retry.as_ref(), turn);
     let mut failed = None;
     let lanes = prepared.outlet().providers().connections().clamp(1, MOST_LANES);
@@ -158,11 +153,34 @@ struct Run<'a> {
     retry: Option<&'a Retry>,
     turn: &'a Turn,
     queue: Mutex<Queue>,
-    /// Windows without a success, one after the other.
-    troubles: AtomicU32,
+    outage: Mutex<Outage>,
     halted: AtomicBool,
     /// Chunks that are done, and what became of their recipients.
     done: Mutex<(u32, SendCounts)>,
+}
+
+/// Rounds without a success, one after the other. All lanes meet the same provider: what fails in one while another rests is
+/// of the same round, or a campaign of many lanes would be paused after seconds.
+struct Outage {
+    rounds: u32,
+    /// All lanes rest until then.
+    until: Instant,
+}
+
+impl Outage {
+    fn new(now: Instant) -> Self {
+        Self { rounds: 0, until: now }
+    }
+
+    /// A window failed. True: it began another round, of which the rest is.
+    fn failed(&mut self, now: Instant) -> bool {
+        let another = now >= self.until;
+        if another {
+            self.rounds += 1;
+            self.until = now + Duration::from_secs(1 << (self.rounds - 1).min(6)).min(LONGEST);
+        }
+        another
+    }
 }
 
 /// The chunks that are left, with the time before which they rest.
@@ -201,8 +219,8 @@ impl<'a> Run<'a> {
             add(&mut done.1, *counts);
         }
         drop(memory);
-        let (troubles, halted, done) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::new(done));
-        Self { sending, retry, turn, queue, troubles, halted, done }
+        let (outage, halted, done) = (Mutex::new(Outage::new(now)), AtomicBool::new(false), Mutex::new(done));
+        Self { sending, retry, turn, queue, outage, halted, done }
     }
 
     /// Takes one chunk after the other until none is left. An error or a halt ends the other lanes too, each after its window.
@@ -301,6 +319,7 @@ impl<'a> Run<'a> {
             return Ok(Step::Later(Duration::from_secs(1)));
         };
         let mut chunk = recovery::close(parts, tenant, id, &chunk, epoch).await?;
+        let mut journal = parts.journal.of_chunk(tenant, id, epoch);
         loop {
             let indexes = self.window_of(&chunk, parts.writer.clock().now());
             if indexes.is_empty() {
@@ -312,7 +331,7 @@ impl<'a> Run<'a> {
             if self.halted.load(Ordering::Relaxed) || !self.sending.goes_on().await? {
                 return Ok(Step::Halt);
             }
-            match self.sending.window(id, &chunk, epoch, indexes).await? {
+            match self.sending.window(id, &chunk, &mut journal, indexes).await? {
                 Sent::Lost => return Ok(Step::Later(Duration::from_secs(1))),
                 Sent::Closed { chunk: next, trouble } => {
                     chunk = next;
@@ -331,12 +350,13 @@ impl<'a> Run<'a> {
         Ok(Step::Done(chunk.counts()))
     }
 
-    /// Rests after a window without a success; pauses the campaign when that does not help. True: nothing more is sent.
+    /// Rests after a window without a success, together with the other lanes; pauses the campaign when that does not help.
+    /// True: nothing more is sent.
     async fn is_troubled(&self, trouble: Option<Trouble>) -> Result<bool, JobError> {
         let Sending { parts, tenant, campaign, .. } = &self.sending;
         let cause = match trouble {
             None => {
-                self.troubles.store(0, Ordering::Relaxed);
+                *lock(&self.outage) = Outage::new(Instant::now());
                 return Ok(false);
             }
             Some(Trouble::Refused(cause)) => {
@@ -345,14 +365,19 @@ impl<'a> Run<'a> {
             }
             Some(Trouble::Passing(cause)) => cause,
         };
-        let count = self.troubles.fetch_add(1, Ordering::Relaxed) + 1;
-        if count >= TROUBLES {
+        let now = Instant::now();
+        let (another, rounds, end) = {
+            let mut outage = lock(&self.outage);
+            (outage.failed(now), outage.rounds, outage.until)
+        };
+        if rounds >= TROUBLES {
             pause(parts, tenant, *campaign, format!("the mail provider takes nothing: {cause}")).await?;
             return Ok(true);
         }
-        let rest = Duration::from_secs(1 << (count - 1).min(6)).min(LONGEST);
-        tracing::warn!(%tenant, %campaign, %cause, seconds = rest.as_secs(), "the mail provider takes nothing; sending rests");
-        let end = Instant::now() + rest;
+        if another {
+            let seconds = (end - now).as_secs();
+            tracing::warn!(%tenant, %campaign, %cause, seconds, "the mail provider takes nothing; sending rests");
+        }
         while Instant::now() < end && self.sending.goes_on().await? {
             self.rest(end - Instant::now()).await;
         }
@@ -389,4 +414,25 @@ fn add(sum: &mut SendCounts, more: SendCounts) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_that_fail_together_are_one_round() {
+        let start = Instant::now();
+        let mut outage = Outage::new(start);
+        let began = (0..16).filter(|_| outage.failed(start)).count();
+        assert_eq!((began, outage.rounds), (1, 1), "sixteen lanes met one outage");
+        let (mut now, mut rounds) = (start, 1);
+        while rounds < TROUBLES {
+            now = outage.until;
+            assert!(outage.failed(now) && !outage.failed(now));
+            rounds += 1;
+        }
+        let minutes = (now - start).as_secs() / 60;
+        assert!((9..=11).contains(&minutes), "a campaign is paused after {minutes} minutes");
+    }
 }

@@ -1,5 +1,6 @@
 //! A receiver's mail with links that lead over this platform.
 
+use super::footer::end_of_body;
 use crate::mail::{
     PlainTextError,
     links::{MAX_LINKS, in_html, in_text},
@@ -45,8 +46,7 @@ impl Tracks<'_> {
             if text.is_none() {
                 text = Some(plain_text(&html)?);
             }
-            let end = html.to_ascii_lowercase().rfind("</body").unwrap_or(html.len());
-            html.insert_str(end, &self.unseen());
+            html.insert_str(end_of_body(&html), &self.unseen());
         }
         Ok(Parts { html, text })
     }

@@ -1,12 +1,14 @@
 //! One window: its mails are made, it is recorded as attempted, they are handed over, and what became of each is recorded.
 
 use super::{
-    CampaignParts, JobError, audience,
+    CampaignParts, JobError,
+    audience::{self, LogEnd},
     fate::{self, Trouble},
-    journal::WindowJournal,
+    journal::ChunkJournal,
     meta,
     prepare::Prepared,
-    rejected, stack,
+    rejected,
+    stack::Stacks,
 };
 use crate::mail::{
     Class,
@@ -48,6 +50,8 @@ const REFUSALS: usize = 4;
 /// What all windows of a run share.
 pub(super) struct Sending<'a> {
     pub(super) parts: &'a CampaignParts,
+    pub(super) stacks: &'a Stacks,
+    pub(super) log_end: &'a LogEnd,
     pub(super) tenant: &'a TenantId,
     pub(super) campaign: Uuid,
     pub(super) prepared: &'a Prepared,
@@ -76,23 +80,23 @@ struct Open<'a> {
     sending: &'a Sending<'a>,
     id: Uuid,
     epoch: u32,
-    journal: Mutex<WindowJournal>,
+    journal: Mutex<&'a mut ChunkJournal>,
     lease_until: AtomicI64,
     checked: Instant,
 }
 
 impl Sending<'_> {
-    /// Sends to these recipients of a chunk, which this worker owns in this epoch.
+    /// Sends to these recipients of a chunk, which this worker owns in the journal's epoch.
     pub(super) async fn window(
         &self,
         id: Uuid,
         chunk: &Chunk,
-        epoch: u32,
+        journal: &mut ChunkJournal,
         indexes: Vec<u16>,
     ) -> Result<Sent, JobError> {
-        let checked = Instant::now();
+        let (checked, epoch) = (Instant::now(), journal.epoch());
         let (ready, mut outcomes) = self.ready(chunk, &indexes).await?;
-        let journal = self.parts.journal.begin(self.tenant, id, epoch, &indexes)?;
+        journal.begin(&indexes)?;
         let lease_seconds = self.parts.pace.lease_seconds;
         let attempt = ChunkCommand::Attempt { epoch, indexes, lease_seconds };
         let until = match self.command(id, &attempt).await {
@@ -133,12 +137,12 @@ impl Sending<'_> {
         let plan = chunk.plan().ok_or_else(|| JobError::Unfit("a chunk without plan".into()))?;
         let contact = |index: &u16| plan.recipients.get(usize::from(*index)).copied().unwrap_or_default();
         let contacts: Vec<Uuid> = indexes.iter().map(contact).collect();
-        audience::settle(self.parts).await?;
+        audience::settle(self.parts, self.log_end).await?;
         let checked = audience::check(self.parts, self.tenant, &contacts, self.prepared.purpose()).await?;
         let (prepared, generation, number) = (self.prepared.clone(), plan.generation, plan.place.number);
         let now = self.parts.writer.clock().now();
         let indexes = indexes.to_vec();
-        let made = stack::run(move || {
+        let made = self.stacks.run(move || {
             let (mut ready, mut outcomes) = (Vec::new(), Vec::new());
             for ((index, contact), checked) in indexes.into_iter().zip(contacts).zip(checked) {
                 let settled = |fate, cause: &str| {
@@ -248,7 +252,7 @@ impl Open<'_> {
         Ok(checked.into_iter().find_map(Result::err).map(|why| Outcome::new(0, Fate::Skipped).because(why)))
     }
 
-    fn note(&self, write: impl FnOnce(&mut WindowJournal) -> std::io::Result<()>) -> bool {
+    fn note(&self, write: impl FnOnce(&mut ChunkJournal) -> std::io::Result<()>) -> bool {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         match write(&mut journal) {
             Ok(()) => true,
@@ -280,13 +284,13 @@ impl Open<'_> {
 
 /// What is asked right before a mail is handed to a provider: whether this worker may still send, whether this receiver still
 /// wants it, and whether the journal knows of it.
-struct Passage<'a> {
-    open: &'a Open<'a>,
+struct Passage<'a, 'w> {
+    open: &'a Open<'w>,
     index: u16,
     contact: Uuid,
 }
 
-impl Gate for Passage<'_> {
+impl Gate for Passage<'_, '_> {
     /// How it ends for the receiver then.
     type Halt = Box<(Outcome, Option<Trouble>)>;
 

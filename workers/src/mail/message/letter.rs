@@ -244,7 +244,9 @@ impl Draft {
         let from = address("sender", &self.sender.email)?;
         if !self.outlet.takes_sender(from.domain()) {
             let (sender, domain) = (from.domain(), self.outlet.domain());
-            return Err(format!("its sender is at {sender}, and this platform sends for {domain} only"));
+            return Err(format!(
+                "its sender is at {sender}, and this platform sends for {domain} only (--mail-from-domain)"
+            ));
         }
         let message_id = self.token.message_id(from.domain());
         let from = Mailbox::new(line("the sender's name", &self.sender.name)?, from);
