@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -251,7 +251,7 @@ async fn two_workers_share_the_work_and_survive_each_other() {
     .await;
 }
 
-async fn import(client: &Client, file: &PathBuf) -> std::process::Output {
+async fn import(client: &Client, file: &Path) -> std::process::Output {
     let (url, key) = (client.url().to_owned(), client.api_key().to_owned());
     let file = file.display().to_string();
     let run = move || {
