@@ -85,7 +85,7 @@ impl App {
     pub fn with_options(parts: Parts, options: Options) -> Self {
         let (running, followers) = (Running::new(), Arc::new(Semaphore::new(FOLLOWERS)));
         let (workforce, board) = (parts.workforce.clone(), parts.board.clone());
-        parts.registry.add_source(move |out| workers::render(&workforce.workers(), board.alarms().len(), out));
+        parts.registry.add_source(move |out| workers::render(&workforce.own(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
         providers::measure(&parts.registry, parts.mail_providers.clone());
         let (replays, responses) = (Replays::default(), OnceLock::new());

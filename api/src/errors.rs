@@ -62,7 +62,8 @@ impl From<ViewError> for Problem {
             | ViewError::Serving(_)
             | ViewError::NotBefore { .. }
             | ViewError::NotStarted => Self::new(ProblemCode::Rejected, error.to_string()),
-            ViewError::Store(_) => Self::unavailable(&error, 2),
+            ViewError::Store(_) | ViewError::NotCarried(_) => Self::unavailable(&error, 2),
+            ViewError::Elsewhere(_) => Self::unavailable(&error, 5),
             ViewError::Row(_) => Self::fault(&error),
         }
     }

@@ -38,7 +38,7 @@ pub struct StreamDigest {
 }
 
 /// Where the copies of the log stand.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ProtectionStatus {
     /// Empty: no provider was named at the start, and the log exists once.
     pub providers: Vec<ProviderStatus>,
@@ -49,7 +49,7 @@ pub struct ProtectionStatus {
 }
 
 /// One provider.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProviderStatus {
     #[schema(example = "a")]
     pub provider: String,
@@ -70,7 +70,7 @@ pub struct ProviderStatus {
 }
 
 /// One stream at one provider.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StreamStatus {
     #[schema(example = "EV_eu1")]
     pub stream: String,

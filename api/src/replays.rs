@@ -67,7 +67,7 @@ async fn begin(State(app): State<App>, command: Command<NewReplay>) -> Result<Re
         let message = "there is no such view; `GET /v1/views` lists them";
         Problem::validation(vec![FieldError::new("/view", "unknown_view", message)])
     })?;
-    let replay = Arc::new(Replay::new(app.views.store().clone(), projection, command.caller.tenant.clone()));
+    let replay = Arc::new(Replay::new(app.views.scratch().clone(), projection, command.caller.tenant.clone()));
     let running = app.replays().admit(command.meta.command.0, &new.view, replay.clone())?;
     let bus = app.bus.clone();
     tokio::spawn({

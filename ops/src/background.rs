@@ -2,7 +2,7 @@
 //! does not wait for a processor that composes mails; where nobody wants it, they have all of it.
 
 use std::io;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// As of `nice(2)`: a thread of requests gets about ten times the share of one of these.
 const NICE: i32 = 10;
@@ -23,7 +23,22 @@ impl Background {
 
     /// What `start` spawns runs there.
     pub(crate) fn within<T>(&self, start: impl FnOnce() -> T) -> T {
-        let _entered = self.0.as_ref().map(Runtime::enter);
+        self.entry().within(start)
+    }
+
+    /// A way there for those who come later. It leads nowhere once the threads have ended.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry(self.0.as_ref().map(|runtime| runtime.handle().clone()))
+    }
+}
+
+/// See [`Background::entry`]. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Entry(Option<Handle>);
+
+impl Entry {
+    pub(crate) fn within<T>(&self, start: impl FnOnce() -> T) -> T {
+        let _entered = self.0.as_ref().map(Handle::enter);
         start()
     }
 }

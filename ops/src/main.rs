@@ -1,8 +1,11 @@
 //! `millrace`: the one binary of the platform.
 
+mod answering;
 mod archive;
 mod background;
+mod base;
 mod cli;
+mod crew;
 mod data_dir;
 mod disk;
 mod doctor;
@@ -19,8 +22,10 @@ mod platform;
 mod process_args;
 mod read_store;
 mod ready;
+mod run;
 mod sender;
 mod setup;
+mod storage;
 mod up;
 mod workforce;
 
@@ -41,6 +46,7 @@ struct Cli {
 
 const EXAMPLES: &str = "Examples:
   millrace up --data-dir ./data
+  millrace run --role api,worker --help
   millrace events tail --context crm
   millrace import contacts people.csv --dry-run
   millrace views list
@@ -53,6 +59,8 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Start the whole platform in this process, with its own nats-server
     Up(Box<up::UpArgs>),
+    /// Start some roles in this process, over NATS servers and a cluster of views that run elsewhere
+    Run(Box<run::RunArgs>),
     /// Send the campaigns of a running platform from one more process
     Sender(sender::SenderArgs),
     /// Say what is wrong on this machine or in a data directory, and how to fix it
@@ -104,6 +112,7 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         let outcome = match cli.command {
             Command::Up(args) => up::run(*args).await.map_err(cli::client::CliError::from),
+            Command::Run(args) => run::run(*args).await.map_err(cli::client::CliError::from),
             Command::Sender(args) => sender::run(args).await.map_err(cli::client::CliError::from),
             Command::Doctor(args) => return cli::doctor::run(args).await,
             Command::Events(args) => cli::events::run(args).await,

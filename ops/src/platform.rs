@@ -1,71 +1,52 @@
 //! Every role in one process over one data directory: the embedded profile.
 
 use crate::{
+    answering::{self, Answering},
     archive::{
         ArchiveArgs, ArchiveArgsError, ArchiveStartError, EpochBookError, KEY_FILE, Named, Protection, ProtectionParts,
         alarms,
     },
     background::Background,
+    base::Base,
+    crew::{self, Crew},
     data_dir::{DataDir, DataDirError},
     disk::{self, DiskFull},
     feedback_desk,
-    file_desk::{self, FileArgs},
-    import_desk::Desk,
+    file_desk::FileArgs,
     local_s3::{LocalServer, LocalServerError},
-    mail::{MailArgsError, ProviderBoard},
-    mail_desk::PreparedMail,
-    message_desk,
+    mail::MailArgsError,
     nats::{NatsError, NatsOptions, NatsServer, ServerState, find_binary},
     process_args::ProcessArgs,
     read_store::{ReadStoreArgs, ReadStoreArgsError},
+    run::RunError,
+    storage::{Storage, StorageError},
     workforce::Staff,
 };
-use api::{App, app::Parts, http::metrics::Registry};
+use api::App;
 use bus_schema::{
     Cell, TenantId,
-    bus::{Bus, BusOptions, ConnectError, StreamError},
-    keys::{KeyDirectory, KeyError, RootKey},
-    time::Clock,
+    bus::{Bus, BusOptions, BusUser, ConnectError, StreamError},
+    keys::{KeyError, RootKey},
 };
 use projectors::{
     ViewError, Views,
     backend::tantivy::{Options as IndexOptions, SearchIndex},
-    platform::board::Board,
     read_store::ReadStoreError,
     search::SearchError,
     search_lane::Search,
 };
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 use workers::{
     Worker,
-    blob::BlobStore,
-    cms::file_sweeper,
-    crm::{
-        eraser,
-        import_worker::{self, ImportFiles, ImportParts},
-    },
     mail::{
-        campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
-        feedback::{BounceListener, Feedback, ListenerOptions},
-        message::{
-            self, MessageParts,
-            reasons::{self, ReasonParts},
-        },
+        campaign::{Outlet, Pace, journal::Journal},
+        feedback::{BounceListener, ListenerOptions},
         providers::ProviderRefused,
         sns::{FetchError, SnsOptions},
     },
-    runtime::{Roster, RuntimeParts, timers},
-    shop::fulfilment,
-};
-use writers::{
-    EventStore, Writer,
-    backend::nats::{GroupOptions, NatsStore},
-    facts::Facts,
-    identity::sign_in::SignIn,
+    runtime::Roster,
 };
 
-/// How long the start waits for what operators said of the workers.
-const BOARD_WITHIN: Duration = Duration::from_secs(20);
 /// The cell of the embedded profile.
 pub const CELL: &str = "eu1";
 /// The providers of `--local-archives`.
@@ -105,116 +86,52 @@ impl Platform {
         }
         let nats = NatsServer::start(NatsOptions::new(find_binary()?, data.root())).await?;
         let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
-        let bus = Bus::connect(BusOptions {
-            url: nats.endpoint().url(),
-            nkey_seed: Some(nats.endpoint().seed.clone()),
-            cell: cell.clone(),
-            replicas: 1,
-        })
-        .await?;
+        let user = BusUser::Nkey(nats.endpoint().seed.clone());
+        let bus = Bus::connect(BusOptions { url: nats.endpoint().url(), user, tls: None, cell, replicas: 1 }).await?;
         bus.ensure_streams().await?;
-        let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&data.keys().join("root.key"))?);
+        let base = Base::new(bus.clone(), RootKey::from_file(&data.keys().join("root.key"))?);
+        let storage = Storage::local(&data);
         let key = archives.archive_key.clone().unwrap_or_else(|| data.keys().join(KEY_FILE));
-        let folder = data.archive();
-        let file_blobs = BlobStore::folder(data.files());
-        let blobs = file_blobs.clone();
         let background = Background::start().map_err(StartError::Threads)?;
+        let (blobs, folder) = (storage.files.clone(), storage.archive.clone());
         let parts = ProtectionParts { bus: bus.clone(), providers, blobs, key, folder };
         let protection = Protection::start(parts, &background).await?;
-        let clock = Clock::System;
-        let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
-        let facts_store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
-        let facts = Facts::new(cell.clone(), facts_store);
-        let writer = Writer::new(cell.clone(), store, keys.clone(), clock.clone());
         let rows = place.open(&data, &bus).await?;
-        let views = Views::open(cell.clone(), rows, projectors::catalog::projections()).await?;
+        let views = Views::open(base.cell.clone(), rows, projectors::catalog::projections()).await?;
         views.start(bus.clone());
-        let index = open_index(&data).await?;
-        let sources = projectors::catalog::search_sources();
-        let search = Search::start(index, views.clone(), keys.clone(), bus.clone(), sources);
-        let (sign_in, registry) = (SignIn::default(), Registry::new());
-        let (blobs, files) = (BlobStore::folder(data.blobs()), ImportFiles::new(data.imports()));
-        let imports = Arc::new(Desk::new(blobs.clone(), files.clone()));
+        let search = start_search(&data, &base, &views).await?;
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
-        let mail_desk = Arc::new(PreparedMail::new(outlet.clone()));
-        let mail_providers = Arc::new(ProviderBoard(outlet.as_ref().map(|outlet| outlet.providers().clone())));
-        let mail_obstacle = outlet.is_none().then(|| campaign::NO_OUTLET.to_owned());
-        let messages = Arc::new(message_desk::Desk::new(outlet.clone()));
-        let letters = outlet.as_ref().map(Outlet::apart);
-        let board = Board::start(bus.clone());
-        // Who is paused must be known before anybody begins.
-        if !board.caught_up(BOARD_WITHIN).await {
-            tracing::warn!("it is not known yet which workers are paused; they begin as if none were");
-        }
-        let feedback_desk =
-            Arc::new(feedback_desk::Desk::new(Feedback::new(bus.clone(), writer.clone(), views.clone())));
-        let runtime = RuntimeParts { bus: bus.clone(), writer: writer.clone(), board: board.clone() };
-        let (fulfilments, fulfilment_timers) =
-            fulfilment::start(runtime, processes.fulfilment(), data.root().join("fulfilments.json"));
-        let workers = vec![
-            reasons::start(ReasonParts {
-                bus: bus.clone(),
-                writer: writer.clone(),
-                provider: letters.is_some(),
-                folder: data.mail(),
-            }),
-            message::start(MessageParts {
-                bus: bus.clone(),
-                writer: writer.clone(),
-                outlet: letters,
-                folder: data.mail(),
-            }),
-            fulfilments,
-            timers::start(bus.clone(), [(fulfilment::NAME, fulfilment_timers)].into()),
-            eraser::start(bus.clone(), keys.clone(), clock.clone(), data.root().join("eraser.json")),
-            import_worker::start(ImportParts {
-                bus: bus.clone(),
-                writer: writer.clone(),
-                blobs,
-                files,
-                search: search.clone(),
-            }),
-            file_sweeper::start(bus.clone(), file_blobs.clone(), clock.clone()),
-            background.within(|| {
-                campaign::start(CampaignParts {
-                    bus: bus.clone(),
-                    writer: writer.clone(),
-                    views: views.clone(),
-                    search: search.clone(),
-                    outlet,
-                    journal,
-                    pace,
-                })
-            }),
-        ];
+        base.knows_who_is_paused().await;
+        let workers = crew::start(Crew {
+            base: &base,
+            views: views.clone(),
+            search: search.clone(),
+            storage: &storage,
+            data: &data,
+            outlet: outlet.clone(),
+            pace,
+            processes,
+            journal,
+            background: &background,
+            turns: None,
+        })
+        .map_err(StartError::Turns)?;
         let roster = Roster::of(&workers);
-        roster.follow(&board);
-        let workforce = Arc::new(Staff::new(roster, board.clone()));
-        let app = App::new(Parts {
-            cell,
-            bus,
-            writer,
-            facts,
+        roster.follow(&base.board);
+        let feedback_desk = answering::feedback(&base, &views);
+        let workforce = Arc::new(Staff::new(roster, base.board.clone()));
+        let app = answering::app(Answering {
+            base,
             views,
             search,
-            keys,
-            clock,
-            sign_in,
-            registry,
-            imports,
-            files: Arc::new(file_desk::Desk::new(file_blobs, limits)),
-            messages,
-            mail: mail_desk,
-            protection: protection.desk(),
-            mail_providers,
+            storage: &storage,
+            outlet,
+            limits,
+            processes,
             workforce,
-            board,
-            mail_obstacle,
+            protection: protection.desk(),
             feedback_desk: feedback_desk.clone(),
-            fulfilment_patience: processes.fulfilment(),
         });
-        let (desk, region) = (app.protection.clone(), app.cell.to_string());
-        app.registry.add_source(move |out| desk.status().render(&region, out));
         Ok(Self { app, nats, workers, feedback_desk, protection, local_providers, data, _background: background })
     }
 
@@ -279,6 +196,12 @@ async fn start_local_providers(data: &DataDir, archives: &ArchiveArgs) -> Result
     futures::future::try_join_all(starts).await
 }
 
+/// Keeps this process's own index.
+pub async fn start_search(data: &DataDir, base: &Base, views: &Views) -> Result<Search, SearchError> {
+    let (index, sources) = (open_index(data).await?, projectors::catalog::search_sources());
+    Ok(Search::start(index, views.clone(), base.keys.clone(), base.bus.clone(), sources))
+}
+
 /// The index is a copy: one of another format is made anew from the log.
 pub async fn open_index(data: &DataDir) -> Result<SearchIndex, SearchError> {
     match SearchIndex::open(data.search(), IndexOptions::default()).await {
@@ -333,6 +256,12 @@ pub enum StartError {
              mails that were being sent are unknown then"
     )]
     Journal(#[source] std::io::Error),
+    #[error("who this process is in turns cannot be kept: {0}; look at the data directory's disk")]
+    Turns(#[source] std::io::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Run(#[from] RunError),
     #[error("no mail provider is configured: give --mail-host or --mail-providers, as to the platform")]
     NoProvider,
     #[error("no platform runs in {path}: start it with `millrace up --data-dir {path}`, as this user")]

@@ -12,7 +12,7 @@ use crate::{
 };
 use bus_schema::{
     Cell,
-    bus::{Bus, BusOptions},
+    bus::{Bus, BusOptions, BusUser},
     keys::{KeyDirectory, RootKey},
     time::Clock,
 };
@@ -63,9 +63,9 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     }
     let data = DataDir::open(&args.data_dir)?;
     let cell = Cell::try_new(CELL).map_err(|error| StartError::Cell(error.to_string()))?;
-    let seed = Some(endpoint.seed.clone());
+    let user = BusUser::Nkey(endpoint.seed.clone());
     let bus =
-        Bus::connect(BusOptions { url: endpoint.url(), nkey_seed: seed, cell: cell.clone(), replicas: 1 }).await?;
+        Bus::connect(BusOptions { url: endpoint.url(), user, tls: None, cell: cell.clone(), replicas: 1 }).await?;
     let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&root_key)?);
     let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
     let writer = Writer::new(cell.clone(), store, keys.clone(), Clock::System);
@@ -78,7 +78,13 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     let pace = args.mail.pace();
     // Mail to one person too, when it is this process's turn.
     let letters = Some(outlet.apart());
-    let parts = MessageParts { bus: bus.clone(), writer: writer.clone(), outlet: letters, folder: data.mail() };
+    let parts = MessageParts {
+        bus: bus.clone(),
+        writer: writer.clone(),
+        outlet: letters,
+        folder: data.mail(),
+        places: data.mail(),
+    };
     let messages = message::start(parts);
     let worker = campaign::start(CampaignParts { bus, writer, views, search, outlet: Some(outlet), journal, pace });
     if let Some(path) = &args.ready_file {

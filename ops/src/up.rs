@@ -1,6 +1,7 @@
 //! `millrace up`
 
 use crate::{
+    answering,
     archive::{ArchiveArgs, KEY_FILE, Restored, announce},
     cli::{client::Client, demo},
     disk,
@@ -13,7 +14,6 @@ use crate::{
     ready::{self, Ready},
     setup,
 };
-use api::http::{limits::ServerLimits, security_headers::SecurityHeaders, server::Server, stack::Stack};
 use bus_schema::TenantId;
 use std::{io::Write, net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
@@ -62,12 +62,7 @@ pub struct UpArgs {
 
 pub async fn run(args: UpArgs) -> Result<(), StartError> {
     init_log();
-    // Take the port first: a used one is the commonest mistake and the cheapest to find.
-    let address = args.listen.to_string();
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|source| StartError::Listen { address: address.clone(), source })?;
-    let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+    let (listener, bound) = answering::listen(args.listen).await?;
     let inbox = args.inbox.start(&args.data_dir).await?;
     let outlet = match &inbox {
         Some(inbox) => Some(inbox.outlet(bound, args.mail.mail_from_domain.as_deref())?),
@@ -122,20 +117,12 @@ async fn serve(
     });
     let restored = Restored::read(&platform.data().archive())?;
     let tenant = first_tenant(restored.as_ref(), args.no_demo);
-    let (login, first_start) = setup::ensure(platform, tenant).await?;
+    let (login, first_start) = setup::ensure(&platform.app, &platform.data().keys(), tenant).await?;
     // The first tenant is the one whose people run this installation.
     let operator = TenantId::try_new(&login.tenant).map_err(|error| StartError::Setup(error.to_string()))?;
     platform.app.operated_by(operator.clone());
     let alarms = platform.archive_alarms(operator);
-    let limits = ServerLimits::default();
-    let registry = platform.app.registry.clone();
-    let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
-    let router = stack.wrap_with(api::router(platform.app.clone()), api::site::serve::layer(&platform.app));
-    let server = Server::new(limits, &registry);
-    let mut serving = tokio::spawn({
-        let stop = stop.clone();
-        async move { server.serve(listener, router, stop).await }
-    });
+    let mut serving = answering::serve(&platform.app, listener, stop.clone());
     let ready = Ready {
         url: format!("http://{bound}"),
         tenant: login.tenant,

@@ -14,6 +14,7 @@ use bus_schema::{
     bus::{Bus, Followed},
     subject::Family,
 };
+pub(crate) use slot::Heard;
 pub use slot::{Pause, Progress, Slot, ViewStatus};
 use std::{sync::Arc, time::Duration};
 

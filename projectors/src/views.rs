@@ -1,4 +1,11 @@
-//! The views of one process: which generation of each serves, where it stands, and the lanes that carry them.
+//! The views of one process: which generation of each serves, where it stands, and the lanes that carry them; or, in a process
+//! that only reads them, what it hears of those who do.
+
+mod following;
+mod orders;
+mod telling;
+
+pub use telling::Telling;
 
 use crate::{
     generation::{self, Generation, Stage},
@@ -8,6 +15,7 @@ use crate::{
     skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
+use futures::future::try_join_all;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
@@ -26,6 +34,10 @@ struct Inner {
     projections: HashMap<&'static str, Arc<dyn Projection>>,
     slots: RwLock<BTreeMap<Generation, (Arc<Slot>, Stage)>>,
     bus: RwLock<Option<Bus>>,
+    /// Where another process carries them: what was heard of it.
+    followed: Option<following::Followed>,
+    /// Of this process alone, where the store is not.
+    scratch: Option<ReadStore>,
 }
 
 /// What a view holds, in one number.
@@ -45,23 +57,31 @@ impl Views {
         crate::replay::sweep(&store).await?;
         let mut slots = BTreeMap::new();
         let mut changes = Vec::new();
+        let (mut going_on, mut beginning) = (Vec::new(), Vec::new());
         for projection in &projections {
             let (name, version) = (projection.name(), projection.version());
             let mine = |generation: &&Generation| generation.view == name && generation.version == version;
             for (generation, stage) in known.iter().filter(|(known, stage)| mine(known) && **stage != Stage::Retired) {
-                let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
-                let slot = slot(&store, projection, generation, resume.unwrap_or_default()).await?;
-                slots.insert(generation.clone(), (slot, *stage));
+                going_on.push((projection, generation.clone(), *stage));
             }
-            let serving = slots.iter().any(|(generation, (_, stage))| mine(&generation) && *stage == Stage::Serving);
+            let serving = known.iter().any(|(generation, stage)| mine(&generation) && *stage == Stage::Serving);
             if !serving {
                 let number = known.keys().filter(|g| g.view == name).map(|g| g.number + 1).max().unwrap_or(0);
                 let generation = Generation { view: name.to_owned(), version, number };
                 changes.push((generation.clone(), Stage::Serving));
-                let slot = slot(&store, projection, &generation, Resume::default()).await?;
-                slots.insert(generation, (slot, Stage::Serving));
+                beginning.push((projection, generation));
             }
         }
+        for (projection, generation) in beginning {
+            let slot = slot(&store, projection, &generation, Resume::default()).await?;
+            slots.insert(generation, (slot, Stage::Serving));
+        }
+        // Several at once: readers wait for who takes the views over.
+        let opening = going_on.into_iter().map(|(projection, generation, stage)| {
+            continued(store.clone(), projection.clone(), generation, stage, cell.clone())
+        });
+        let opened = try_join_all(opening).await?;
+        slots.extend(opened);
         // A serving generation of another version cannot be read by this build: it is replaced.
         for (generation, stage) in &known {
             let superseded = projections
@@ -76,7 +96,16 @@ impl Views {
         }
         let projections = projections.into_iter().map(|projection| (projection.name(), projection)).collect();
         let (slots, bus) = (RwLock::new(slots), RwLock::new(None));
-        Ok(Self(Arc::new(Inner { cell, store, projections, slots, bus })))
+        Ok(Self(Arc::new(Inner { cell, store, projections, slots, bus, followed: None, scratch: None })))
+    }
+
+    /// Ends the lanes, for a process that carries the views no longer. What is being written is written.
+    pub async fn halt(&self) {
+        let slots: Vec<Arc<Slot>> = read(&self.0.slots).values().map(|(slot, _)| slot.clone()).collect();
+        slots.iter().for_each(|slot| slot.retire());
+        for slot in slots {
+            drop(slot.written().await);
+        }
     }
 
     /// Starts the lanes: views at the same place of the same stream share one.
@@ -103,6 +132,11 @@ impl Views {
 
     pub fn store(&self) -> &ReadStore {
         &self.0.store
+    }
+
+    /// For rows that nobody else is to see.
+    pub fn scratch(&self) -> &ReadStore {
+        self.0.scratch.as_ref().unwrap_or(&self.0.store)
     }
 
     /// The slot that answers reads of a view.
@@ -168,6 +202,9 @@ impl Views {
 
     /// Begins a new generation beside the one that serves.
     pub async fn build(&self, view: &str) -> Result<Generation, ViewError> {
+        if self.0.followed.is_some() {
+            return self.order(orders::Order::Build { view: view.to_owned() }).await?.generation(view);
+        }
         let projection = self.0.projections.get(view).ok_or_else(|| ViewError::NoView(view.to_owned()))?;
         let bus = read(&self.0.bus).clone().ok_or(ViewError::NotStarted)?;
         let known = generation::load(&self.0.store).await?;
@@ -189,6 +226,9 @@ impl Views {
 
     /// Lets the built generation serve, once it stands where the serving one stands.
     pub async fn switch(&self, view: &str) -> Result<Generation, ViewError> {
+        if self.0.followed.is_some() {
+            return self.order(orders::Order::Switch { view: view.to_owned() }).await?.generation(view);
+        }
         let old = self.serving(view)?;
         let new = {
             let slots = read(&self.0.slots);
@@ -213,6 +253,9 @@ impl Views {
 
     /// Drops the tables of a generation that no longer serves.
     pub async fn retire(&self, generation: &str) -> Result<(), ViewError> {
+        if self.0.followed.is_some() {
+            return self.order(orders::Order::Retire { generation: generation.to_owned() }).await.map(drop);
+        }
         let found = {
             let slots = read(&self.0.slots);
             slots
@@ -249,6 +292,9 @@ impl Views {
     /// later generations too.
     pub async fn resume(&self, view: &str, skip: Option<SkipOrder>) -> Result<(), ViewError> {
         self.projection(view)?;
+        if self.0.followed.is_some() {
+            return self.order(orders::Order::Resume { view: view.to_owned(), skip }).await.map(drop);
+        }
         if let Some(order) = &skip {
             // A slip of the pen would be passed over silently by the next rebuild.
             let stands = |status: &ViewStatus| status.paused.as_ref().is_some_and(|pause| pause.seq == order.seq);
@@ -268,6 +314,19 @@ impl Views {
         }
         if found { Ok(()) } else { Err(ViewError::NoView(view.to_owned())) }
     }
+}
+
+/// A generation that goes on where the store says.
+async fn continued(
+    store: ReadStore,
+    projection: Arc<dyn Projection>,
+    generation: Generation,
+    stage: Stage,
+    cell: Cell,
+) -> Result<(Generation, (Arc<Slot>, Stage)), ReadStoreError> {
+    let resume = store.resume(&generation.to_string(), &mark_cell(projection.family(), &cell)).await?;
+    let slot = slot(&store, &projection, &generation, resume.unwrap_or_default()).await?;
+    Ok((generation, (slot, stage)))
 }
 
 /// A place in a lane that passes over what operators ordered to pass over.
@@ -303,6 +362,10 @@ pub enum ViewError {
     Cursor,
     #[error("the views follow no log yet")]
     NotStarted,
+    #[error("no process carries the views at this moment ({0}); start `millrace run --role projector`, or try again")]
+    NotCarried(String),
+    #[error("the process that carries the views could not: {0}")]
+    Elsewhere(String),
     #[error("{0} is being built already; switch to it or retire it first")]
     Building(String),
     #[error("nothing was built beside the serving generation of {0}; run `millrace views build {0}` first")]

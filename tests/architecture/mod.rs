@@ -2,6 +2,7 @@
 
 mod client_crates;
 mod contexts;
+mod deploy;
 mod file_sizes;
 mod layers;
 mod machine_paths;

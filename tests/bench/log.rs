@@ -6,7 +6,7 @@ use crate::{
 };
 use bus_schema::{
     Cell,
-    bus::{Bus, BusOptions, Outgoing},
+    bus::{Bus, BusOptions, BusUser, Outgoing},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
@@ -39,7 +39,8 @@ impl Log {
         wait_for(port, &mut process)?;
         let cell = Cell::try_new("eu1")?;
         let url = format!("nats://127.0.0.1:{port}");
-        let bus = Bus::connect(BusOptions { url, nkey_seed: None, cell: cell.clone(), replicas: 1 }).await?;
+        let bus =
+            Bus::connect(BusOptions { url, user: BusUser::Anyone, tls: None, cell: cell.clone(), replicas: 1 }).await?;
         bus.ensure_streams().await?;
         Ok(Self { bus, cell, _process: process, _folder: folder })
     }

@@ -6,7 +6,6 @@ use crate::support::{Cassandra, Client, Platform, eventually, millrace, skip_cas
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -34,13 +33,6 @@ const LISTS: [&str; 17] = [
     "/v1/api-keys?limit=100",
     "/v1/messages?limit=100",
 ];
-
-/// The flags of a platform on this cluster, as variables; the file of its credentials lies in `dir`.
-fn environment(node: &Cassandra, dir: &Path) -> Vec<(&'static str, String)> {
-    let credentials = dir.join("cluster-credentials");
-    std::fs::write(&credentials, "cassandra\ncassandra\n").expect("written");
-    vec![("MILLRACE_READ_STORE", node.url()), ("MILLRACE_READ_STORE_CREDENTIALS", credentials.display().to_string())]
-}
 
 /// Answers of all lists, of each first record, of its history, and of the site.
 async fn answers(client: &Client) -> Vec<(String, u16, Value)> {
@@ -90,7 +82,7 @@ async fn a_cluster_answers_as_a_folder_does() {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let platform = Platform::open_with(dir.path(), &environment(Cassandra::shared(), dir.path()));
+    let platform = Platform::open_with(dir.path(), &Cassandra::shared().environment(dir.path()));
     let client = platform.client();
     let connection = [("MILLRACE_URL", platform.ready.url.as_str()), ("MILLRACE_API_KEY", &platform.ready.api_key)];
     // It goes on where it was cut off.
@@ -126,7 +118,7 @@ async fn a_cluster_that_does_not_fit_is_refused_at_the_start() {
     let node = Cassandra::shared();
     // The keyspace is there.
     drop(node.store().await);
-    let mut environment = environment(node, dir.path());
+    let mut environment = node.environment(dir.path());
     let data = dir.path().join("data").display().to_string();
     let mut said = |change: &[(&'static str, String)]| {
         for (name, value) in change {
@@ -168,7 +160,7 @@ async fn a_rebuild_and_the_loss_of_the_cluster_stop_no_command() {
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let node = Cassandra::serve(&["--nodes", "1"]);
-    let platform = Platform::open_with(dir.path(), &environment(&node, dir.path()));
+    let platform = Platform::open_with(dir.path(), &node.environment(dir.path()));
     let client = platform.client();
     let contact = || json!({"email": format!("{}@x.example", unique("c"))});
     let first = client.make("/v1/contacts", &contact()).await;

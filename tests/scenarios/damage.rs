@@ -4,7 +4,7 @@ use super::unique;
 use crate::support::{Client, Platform, eventually, millrace};
 use bus_schema::{
     Actor, Address, Cell, CommandId, Envelope, Micros, Subject, TenantId,
-    bus::{Bus, BusOptions, Outgoing},
+    bus::{Bus, BusOptions, BusUser, Outgoing},
     subject::Family,
 };
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ pub(super) async fn bus(platform: &Platform) -> Bus {
     let record: Value = serde_json::from_str(&read("nats/server.json")).expect("JSON");
     let options = BusOptions {
         url: format!("nats://127.0.0.1:{}", record["port"]),
-        nkey_seed: Some(read("keys/nats-user.seed").trim().to_owned()),
+        user: BusUser::Nkey(read("keys/nats-user.seed").trim().to_owned()),
+        tls: None,
         cell: Cell::try_new("eu1").expect("a cell"),
         replicas: 1,
     };

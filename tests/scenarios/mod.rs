@@ -32,6 +32,7 @@ mod repetition;
 mod replays;
 mod retries;
 mod returned;
+mod roles;
 mod segments;
 mod sending;
 mod ses;

@@ -72,6 +72,14 @@ impl Cassandra {
         format!("scylla://{}/millrace?replication=1&tls=off&prefix={prefix}", self.addresses.join(","))
     }
 
+    /// The settings of a process that keeps its views there; the file of its credentials lies in `dir`.
+    pub(crate) fn environment(&self, dir: &std::path::Path) -> Vec<(&'static str, String)> {
+        let credentials = dir.join("cluster-credentials");
+        std::fs::write(&credentials, "cassandra\ncassandra\n").expect("written");
+        let credentials = credentials.display().to_string();
+        vec![("MILLRACE_READ_STORE", self.url()), ("MILLRACE_READ_STORE_CREDENTIALS", credentials)]
+    }
+
     /// An empty store.
     pub(crate) async fn store(&self) -> ReadStore {
         ReadStore::Scylla(ScyllaStore::open(self.options()).await.expect("the store opens"))

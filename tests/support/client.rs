@@ -46,6 +46,10 @@ impl Client {
         &self.url
     }
 
+    pub(crate) fn api_key(&self) -> &str {
+        &self.key
+    }
+
     /// The last position this client wrote.
     pub(crate) fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)

@@ -3,7 +3,7 @@
 use super::Server;
 use bus_schema::{
     Cell, CommandId, TenantId,
-    bus::{Bus, BusOptions},
+    bus::{Bus, BusOptions, BusUser},
     crm::contact::ContactDetails,
     keys::{KeyDirectory, RootKey},
     time::Clock,
@@ -45,7 +45,8 @@ impl World {
     }
 
     pub(crate) async fn on(server: &Server) -> Self {
-        let options = BusOptions { url: server.url(), nkey_seed: None, cell: other_cell(), replicas: 1 };
+        let options =
+            BusOptions { url: server.url(), user: BusUser::Anyone, tls: None, cell: other_cell(), replicas: 1 };
         let bus = Bus::connect(options.clone()).await.expect("the server answers");
         bus.ensure_streams().await.expect("streams");
         let secrets = tempfile::tempdir().expect("a temporary folder");

@@ -57,6 +57,11 @@ impl BlobStore {
         Self::Folder(folder::Folder::new(root))
     }
 
+    /// The same in a folder that several processes share (NFS and the like).
+    pub fn shared_folder(root: PathBuf) -> Self {
+        Self::Folder(folder::Folder::shared(root))
+    }
+
     /// Begins to take a file of at most `limit` bytes.
     pub async fn receive(&self, tenant: &TenantId, limit: u64) -> Result<Upload, BlobError> {
         self.receive_within(tenant, limit, u64::MAX).await

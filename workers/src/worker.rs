@@ -1,7 +1,7 @@
 //! A worker that runs until it is asked to stop.
 
-use crate::runtime::WorkerStatus;
-use std::{future::Future, sync::Arc, time::Duration};
+use crate::runtime::{WorkerStatus, turn::Turn};
+use std::{cell::RefCell, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinHandle},
@@ -61,13 +61,44 @@ impl Stop {
     }
 }
 
+thread_local! {
+    /// The status of a worker that takes turns, while it is started: it is one worker however often it begins.
+    static OF_TURNS: RefCell<Option<Arc<WorkerStatus>>> = const { RefCell::new(None) };
+}
+
 impl Worker {
+    /// A worker of which several processes have one and one works at a time: begun whenever it is this process's turn, stopped when
+    /// the turn is over. What it has under way then comes to its safe place although another may have begun: so it must be one
+    /// whose effects are recognised when they come twice.
+    pub fn taking_turns(name: &'static str, turn: Turn, start: impl Fn() -> Self + Send + 'static) -> Self {
+        Self::start(name, |mut stop| async move {
+            while !stop.is_asked() {
+                stop.status().set_standby(true);
+                let Some(held) = turn.wait(&mut stop).await else { return };
+                stop.status().set_standby(false);
+                let inner = {
+                    OF_TURNS.set(Some(stop.status().clone()));
+                    let inner = start();
+                    OF_TURNS.take();
+                    inner
+                };
+                tokio::select! {
+                    () = held.over() => tracing::warn!(worker = name, "its turn is over; another process goes on"),
+                    () = stop.asked() => {}
+                }
+                inner.stop().await;
+                held.give_up().await;
+            }
+        })
+    }
+
     pub fn start<F>(name: &'static str, run: impl FnOnce(Stop) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (stop, asked) = watch::channel(false);
-        let status = WorkerStatus::new(name);
+        let known = OF_TURNS.with_borrow(|known| known.clone().filter(|known| known.name() == name));
+        let status = known.unwrap_or_else(|| WorkerStatus::new(name));
         let task = tokio::spawn(run(Stop { asked, status: status.clone(), or_paused: false }));
         Self { stop, status, task }
     }
@@ -120,6 +151,16 @@ mod tests {
         });
         drop(worker);
         end.wait_for(|ended| *ended).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_begun_in_a_turn_is_the_one_that_waited() {
+        let outer = WorkerStatus::new("test");
+        OF_TURNS.set(Some(outer.clone()));
+        let (same, other) = (Worker::start("test", |_| async {}), Worker::start("helper", |_| async {}));
+        OF_TURNS.take();
+        assert!(Arc::ptr_eq(same.status(), &outer) && !Arc::ptr_eq(other.status(), &outer));
+        assert!(!Arc::ptr_eq(Worker::start("test", |_| async {}).status(), &outer));
     }
 
     #[tokio::test]

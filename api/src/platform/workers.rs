@@ -23,20 +23,26 @@ const WRITE: &str = "platform.worker:write";
 /// How long a read waits for the board at most: it follows the log within milliseconds.
 const BOARD_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// The port to the workers of this process.
+/// The port to the workers.
 pub trait Workforce: Send + Sync + 'static {
-    /// Every worker as it stands now.
+    /// Every worker as it stands now, in whatever process it runs.
     fn workers(&self) -> Vec<WorkerJson>;
+
+    /// Those of this process, which it measures.
+    fn own(&self) -> Vec<WorkerJson>;
 }
 
 /// A worker.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Worker)]
 pub struct WorkerJson {
     #[schema(example = "campaigns")]
     pub name: String,
-    /// `running`, `paused` or `stopped`: it ended although nobody asked it to.
-    pub state: &'static str,
+    /// Where it runs; absent where all run in one process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// `running`, `paused`, `standby`: another process does its work; or `stopped`: it ended although nobody asked it to.
+    pub state: String,
     /// Everything up to here in the log was looked at; 0 for a worker that does not follow it.
     pub position: u64,
     /// Items that wait for it; absent while that is not known.
@@ -55,7 +61,7 @@ pub struct WorkerJson {
 }
 
 /// What went wrong last.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WorkerError {
     pub at: String,
     pub why: String,
@@ -198,7 +204,8 @@ mod tests {
     fn worker(name: &str, state: &'static str) -> WorkerJson {
         WorkerJson {
             name: name.into(),
-            state,
+            process: None,
+            state: state.into(),
             position: 9,
             lag: None,
             in_flight: 1,

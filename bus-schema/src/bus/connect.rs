@@ -2,9 +2,10 @@
 
 use super::{copy_tail::CopyTail, tail::Tail};
 use crate::{ids::Cell, subject::Family};
-use async_nats::{Event, jetstream};
+use async_nats::{ConnectErrorKind, Event, jetstream, rustls::ClientConfig};
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,13 +18,41 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// Where a cell's servers are.
 #[derive(Clone)]
 pub struct BusOptions {
-    /// `nats://host:port`, several separated by commas.
+    /// `nats://host:port` or `tls://host:port`, several separated by commas.
     pub url: String,
-    /// Seed of the nkey this process signs in with; `None` for a server without users.
-    pub nkey_seed: Option<String>,
+    pub user: BusUser,
+    /// Which certificates servers may show. `None`: as the address says, believing those of this machine.
+    pub tls: Option<Arc<ClientConfig>>,
     pub cell: Cell,
     /// Copies of each stream: 1 for the embedded profile, 3 in a cluster.
     pub replicas: usize,
+}
+
+/// Who a process signs in as. Its `Debug` shows no secret.
+#[derive(Clone, Default)]
+pub enum BusUser {
+    /// Of a server without users.
+    #[default]
+    Anyone,
+    /// The seed of an nkey.
+    Nkey(String),
+    Password {
+        user: String,
+        password: String,
+    },
+    /// The text of a credentials file: a user's JWT and the seed of its nkey.
+    Credentials(String),
+}
+
+impl fmt::Debug for BusUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anyone => "Anyone",
+            Self::Nkey(_) => "Nkey(..)",
+            Self::Password { .. } => "Password(..)",
+            Self::Credentials(_) => "Credentials(..)",
+        })
+    }
 }
 
 /// A connected cell. Cheap to clone.
@@ -56,12 +85,17 @@ impl Bus {
                 std::future::ready(())
             })
             .reconnect_delay_callback(|attempts| Duration::from_millis((20 * attempts as u64).min(1_000)));
-        if let Some(seed) = options.nkey_seed.clone() {
-            connect = connect.nkey(seed);
+        connect = match options.user.clone() {
+            BusUser::Anyone => connect,
+            BusUser::Nkey(seed) => connect.nkey(seed),
+            BusUser::Password { user, password } => connect.user_and_password(user, password),
+            BusUser::Credentials(text) => connect.credentials(&text).map_err(|_| ConnectError::Credentials)?,
+        };
+        if let Some(tls) = &options.tls {
+            connect = connect.require_tls(true).tls_client_config(ClientConfig::clone(tls));
         }
         let servers: Vec<&str> = options.url.split(',').collect();
-        let client =
-            connect.connect(servers).await.map_err(|source| ConnectError { url: options.url.clone(), source })?;
+        let client = connect.connect(servers).await.map_err(|source| ConnectError::of(&options.url, source))?;
         let jetstream = jetstream::new(client.clone());
         Ok(Self {
             client,
@@ -122,9 +156,32 @@ impl Bus {
     }
 }
 
+/// Why there is no connection: one sentence that says what to look at.
 #[derive(Debug, thiserror::Error)]
-#[error("no NATS server answers at {url}: {source}; is it running, and is the key one it knows?")]
-pub struct ConnectError {
-    url: String,
-    source: async_nats::ConnectError,
+pub enum ConnectError {
+    #[error("no NATS server answers at {url}: {source}; is it running, and is the key one it knows?")]
+    Away { url: String, source: async_nats::ConnectError },
+    #[error("the NATS servers at {url} do not know this user or its password ({source}); correct the credentials")]
+    Refused { url: String, source: async_nats::ConnectError },
+    #[error(
+        "the NATS servers at {url} cannot be believed ({source}); give the certificates that signed theirs, and their names as \
+         they stand there"
+    )]
+    Tls { url: String, source: async_nats::ConnectError },
+    #[error("the credentials are no user's JWT and nkey, as `nsc generate creds` writes them")]
+    Credentials,
+}
+
+impl ConnectError {
+    fn of(url: &str, source: async_nats::ConnectError) -> Self {
+        let url = url.to_owned();
+        match source.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                Self::Refused { url, source }
+            }
+            ConnectErrorKind::Tls => Self::Tls { url, source },
+            _ if source.to_string().contains("certificate") => Self::Tls { url, source },
+            _ => Self::Away { url, source },
+        }
+    }
 }

@@ -10,19 +10,21 @@ mod lease;
 mod message;
 mod puller;
 mod read;
+mod saying;
 mod streams;
 mod tail;
 mod timers;
 
 pub use append::MAX_BATCH;
 pub use append::{Append, AppendError, Outgoing};
-pub use connect::{Bus, BusOptions, ConnectError};
+pub use connect::{Bus, BusOptions, BusUser, ConnectError};
 pub use consumer::{Begin, Consumer, ConsumerSpec, Delivery, Source, Standing};
 pub use copy::{DuplicateWindow, LatestState, LatestValue, StoredBatch, StoredMessage, TRANSPORT_HEADERS};
 pub use follow::{Follow, Followed, Malformed};
 pub use lease::{Lease, LeaseError, LeaseTerm};
 pub use message::MalformedMessage;
 pub use read::{Piece, ReadError};
+pub use saying::{Asked, Heard, Question, SayError};
 pub use streams::{Bounds, StreamError};
 pub use timers::Timer;
 

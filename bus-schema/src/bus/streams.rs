@@ -75,8 +75,14 @@ impl Bus {
             || found.deny_purge != config.deny_purge
             || found.discard != config.discard
             || !found.max_age.is_zero();
+        if found.num_replicas != config.num_replicas {
+            let (has, wanted) = (found.num_replicas, config.num_replicas);
+            let what = format!("it keeps {has} copies, {wanted} were asked for: ask for {has}, or change the stream");
+            return Err(failed(Box::new(Misfit(what))));
+        }
         if differs {
-            return Err(failed("it exists with other settings than a log needs (atomic publish, direct get, no deletion, no age limit)".into()));
+            let what = "it exists with other settings than a log needs (atomic publish, direct get, no deletion, no age limit)";
+            return Err(failed(Box::new(Misfit(what.to_owned()))));
         }
         Ok(())
     }
@@ -106,6 +112,18 @@ impl Bus {
 pub struct Bounds {
     pub first: u64,
     pub last: u64,
+}
+
+/// A stream is there and is another one than is wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misfit(String);
+
+impl StreamError {
+    /// Whether asking again may help: servers elect leaders, and make a stream once when several ask.
+    pub fn may_pass(&self) -> bool {
+        !self.source.is::<Misfit>()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

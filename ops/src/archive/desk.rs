@@ -32,20 +32,25 @@ impl ProtectionDesk for Desk {
     }
 
     fn digests(&self, events: Option<u64>, facts: Option<u64>) -> BoxFuture<'_, Result<LogDigests, Problem>> {
-        Box::pin(async move {
-            Ok(LogDigests {
-                events: self.digest(Family::Events, events).await?,
-                facts: self.digest(Family::Facts, facts).await?,
-            })
-        })
+        Box::pin(async move { LogDesk(self.bus.clone()).digests(events, facts).await })
     }
 }
 
-impl Desk {
+/// What can be said of the log itself, wherever it is archived.
+pub struct LogDesk(pub Bus);
+
+impl LogDesk {
+    pub async fn digests(&self, events: Option<u64>, facts: Option<u64>) -> Result<LogDigests, Problem> {
+        Ok(LogDigests {
+            events: self.digest(Family::Events, events).await?,
+            facts: self.digest(Family::Facts, facts).await?,
+        })
+    }
+
     async fn digest(&self, family: Family, upto: Option<u64>) -> Result<StreamDigest, Problem> {
-        let last = self.bus.last_seq(family).await.map_err(|error| unreadable(&error))?;
+        let last = self.0.last_seq(family).await.map_err(|error| unreadable(&error))?;
         let position = upto.unwrap_or(last).min(last);
-        let digest = log_digest(&self.bus, family, position).await.map_err(|error| unreadable(&error))?;
+        let digest = log_digest(&self.0, family, position).await.map_err(|error| unreadable(&error))?;
         Ok(StreamDigest { position, digest: digest.to_string() })
     }
 }

@@ -15,6 +15,7 @@ mod start;
 
 pub use address::ProviderAddress;
 pub use args::{ArchiveArgs, ArchiveArgsError, Named, credentials, open_store};
+pub use desk::LogDesk;
 pub use epochs::{EpochBookError, Restored};
 pub use key::{KEY_FILE, announce};
-pub use start::{ArchiveStartError, Protection, ProtectionParts};
+pub use start::{ArchiveStartError, Protection, ProtectionParts, examine};

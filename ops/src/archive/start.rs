@@ -6,7 +6,7 @@ use super::{
     epochs::{EpochBook, EpochBookError},
     provider::{ProviderParts, ProviderRun},
 };
-use crate::background::Background;
+use crate::background::{Background, Entry};
 use api::protection::ProtectionDesk;
 use bus_schema::{Cell, bus::Bus, subject::Family};
 use futures::future::{join_all, try_join_all};
@@ -24,6 +24,7 @@ use workers::{
 /// How long the start waits for a provider's first answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+#[derive(Clone)]
 pub struct ProtectionParts {
     pub bus: Bus,
     pub providers: Vec<Named>,
@@ -47,6 +48,11 @@ impl Protection {
     /// it would be found out when it is needed. One that does not answer may come back, and the log has to be written
     /// meanwhile, so that is a warning.
     pub async fn start(parts: ProtectionParts, background: &Background) -> Result<Self, ArchiveStartError> {
+        Self::start_within(parts, &background.entry()).await
+    }
+
+    /// The same for somebody who does not have the background for himself.
+    pub async fn start_within(parts: ProtectionParts, background: &Entry) -> Result<Self, ArchiveStartError> {
         let ProtectionParts { bus, providers, blobs, key: key_path, folder } = parts;
         if providers.is_empty() {
             return Ok(Self { bus, runs: Vec::new(), made_key: false });
@@ -54,7 +60,7 @@ impl Protection {
         let made_key = !key_path.exists();
         let key = Arc::new(ArchiveKey::open_or_create(&key_path)?);
         let book = Arc::new(EpochBook::open(&folder)?);
-        let checked = try_join_all(providers.iter().map(|named| check(named, &key, bus.cell()))).await;
+        let checked = examine(&providers, &key, bus.cell()).await;
         if checked.is_err() && made_key {
             // Nothing was written with it yet.
             _ = std::fs::remove_file(&key_path);
@@ -89,6 +95,11 @@ impl Protection {
     pub async fn stop(self) {
         join_all(self.runs.into_iter().map(ProviderRun::stop)).await;
     }
+}
+
+/// Asks each provider whether it can be archived to with this key.
+pub async fn examine(providers: &[Named], key: &Arc<ArchiveKey>, cell: &Cell) -> Result<(), ArchiveStartError> {
+    try_join_all(providers.iter().map(|named| check(named, key, cell))).await.map(drop)
 }
 
 async fn check(named: &Named, key: &Arc<ArchiveKey>, cell: &Cell) -> Result<(), ArchiveStartError> {

@@ -13,7 +13,7 @@ use crate::{
 };
 use bus_schema::{
     Cell, Micros, TenantId,
-    bus::{Bus, BusOptions},
+    bus::{Bus, BusOptions, BusUser},
     keys::{KeyDirectory, RootKey},
     subject::Family,
     time::Clock,
@@ -113,8 +113,8 @@ async fn fill(
     target: Target,
 ) -> Result<RestoreRecord, CliError> {
     let cell = Cell::try_new(CELL).map_err(usage)?;
-    let (url, nkey_seed) = (nats.endpoint().url(), Some(nats.endpoint().seed.clone()));
-    let bus = Bus::connect(BusOptions { url, nkey_seed, cell, replicas: 1 }).await.map_err(usage)?;
+    let (url, user) = (nats.endpoint().url(), BusUser::Nkey(nats.endpoint().seed.clone()));
+    let bus = Bus::connect(BusOptions { url, user, tls: None, cell, replicas: 1 }).await.map_err(usage)?;
     bus.ensure_streams().await.map_err(usage)?;
     let begun = Instant::now();
     let bar = Bar::new();

@@ -7,7 +7,7 @@ use crate::{
     read_store::{Resume, RowKey},
 };
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::watch;
 
 /// Why a view stands still.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// The event it stands before.
     pub seq: u64,
@@ -57,6 +57,17 @@ pub struct ViewStatus {
     pub interrupted: Option<String>,
 }
 
+/// What is said of a view by the process that carries it.
+pub(crate) struct Heard {
+    pub(crate) position: u64,
+    pub(crate) applied: u64,
+    pub(crate) unknown: u64,
+    pub(crate) paused: Option<Pause>,
+    pub(crate) interrupted: Option<String>,
+    /// Who moved; `None`: anybody may have.
+    pub(crate) tenants: Option<HashMap<Arc<str>, u64>>,
+}
+
 /// A view's place in a lane.
 pub struct Slot {
     projection: Arc<dyn Projection>,
@@ -74,6 +85,10 @@ pub struct Slot {
     unknown: AtomicU64,
     skips: Mutex<HashSet<u64>>,
     tenants: RwLock<HashMap<Arc<str>, u64>>,
+    /// Positions of tenants since they were told of last; only where somebody tells.
+    news: Mutex<Option<HashMap<Arc<str>, u64>>>,
+    /// No tenant's position counts less; where it is told of and something may have been missed.
+    floor: AtomicU64,
 }
 
 impl Slot {
@@ -97,6 +112,8 @@ impl Slot {
             unknown: AtomicU64::new(0),
             skips: Mutex::default(),
             tenants: RwLock::default(),
+            news: Mutex::default(),
+            floor: AtomicU64::new(0),
         }
     }
 
@@ -146,7 +163,7 @@ impl Slot {
     /// The last event of a tenant this process has applied; 0 when none since its start.
     pub fn tenant_position(&self, tenant: &str) -> u64 {
         let tenants = self.tenants.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tenants.get(tenant).copied().unwrap_or(0)
+        tenants.get(tenant).copied().unwrap_or(0).max(self.floor.load(Ordering::Relaxed))
     }
 
     pub fn is_running(&self) -> bool {
@@ -189,7 +206,7 @@ impl Slot {
         *lock(&self.paused) = Some(pause);
     }
 
-    pub(super) fn interrupted(&self, why: &str) {
+    pub(crate) fn interrupted(&self, why: &str) {
         *lock(&self.interrupted) = Some(why.to_owned());
     }
 
@@ -202,8 +219,10 @@ impl Slot {
         self.applied.fetch_add(progress.applied, Ordering::Relaxed);
         self.unknown.fetch_add(progress.unknown, Ordering::Relaxed);
         if !progress.tenants.is_empty() {
-            let mut tenants = self.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            tenants.extend(progress.tenants);
+            if let Some(news) = lock(&self.news).as_mut() {
+                news.extend(progress.tenants.iter().map(|(tenant, seq)| (tenant.clone(), *seq)));
+            }
+            self.tenants_passed(progress.tenants);
         }
         if let Some(pause) = progress.pause {
             // Under the lock that `skip` takes last: an order given since the batch was read is not forgotten.
@@ -214,6 +233,30 @@ impl Slot {
             }
         }
         self.position.send_replace(progress.upto);
+    }
+
+    fn tenants_passed(&self, passed: impl IntoIterator<Item = (Arc<str>, u64)>) {
+        self.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(passed);
+    }
+
+    /// Which tenants moved since the last call; `None`: it is not known since when.
+    pub(crate) fn take_news(&self) -> Option<HashMap<Arc<str>, u64>> {
+        lock(&self.news).replace(HashMap::new())
+    }
+
+    /// Takes what the process that carries this view says of it.
+    pub(crate) fn hear(&self, told: Heard) {
+        let Heard { position, applied, unknown, paused, interrupted, tenants } = told;
+        match tenants {
+            Some(tenants) => self.tenants_passed(tenants),
+            // Whoever was missed has moved up to here at most.
+            None => _ = self.floor.fetch_max(position, Ordering::Relaxed),
+        }
+        self.applied.store(applied, Ordering::Relaxed);
+        self.unknown.store(unknown, Ordering::Relaxed);
+        *lock(&self.paused) = paused;
+        *lock(&self.interrupted) = interrupted;
+        self.position.send_if_modified(|now| std::mem::replace(now, position) != position);
     }
 
     pub fn status(&self, stage: &str) -> ViewStatus {

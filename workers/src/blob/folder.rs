@@ -19,6 +19,10 @@ use tokio::{
 };
 
 const INCOMING: &str = "incoming";
+/// An upload that nobody has written to for so long is nobody's.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// How long a count of a shared folder is believed.
+const RECOUNT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -41,6 +45,21 @@ impl Folder {
             _ = std::fs::remove_dir_all(tenant.path().join(INCOMING));
         }
         Self { root: root.into(), spaces: Spaces::default(), names: Arc::default() }
+    }
+
+    /// A folder that other processes use too. What is on its way in may be theirs, unless it is old; what a tenant has is counted
+    /// again every now and then, so a quota may be exceeded by what came in elsewhere within [`RECOUNT`].
+    pub(super) fn shared(root: PathBuf) -> Self {
+        for tenant in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+            for upload in std::fs::read_dir(tenant.path().join(INCOMING)).into_iter().flatten().flatten() {
+                let age =
+                    upload.metadata().and_then(|found| found.modified()).map(|at| at.elapsed().unwrap_or_default());
+                if age.is_ok_and(|age| age >= ABANDONED) {
+                    _ = std::fs::remove_file(upload.path());
+                }
+            }
+        }
+        Self { root: root.into(), spaces: Spaces::expiring(RECOUNT), names: Arc::default() }
     }
 
     fn path(&self, tenant: &TenantId, blob: &BlobId) -> PathBuf {
@@ -288,6 +307,19 @@ mod tests {
         let store = BlobStore::folder(folder.path().to_owned());
         assert!(!folder.path().join("demo").join(INCOMING).exists());
         put(&store, "demo", b"x").await;
+    }
+
+    #[tokio::test]
+    async fn processes_that_share_a_folder_leave_each_other_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::shared_folder(folder.path().to_owned());
+        let mut upload = store.receive(&tenant("demo"), 10).await.unwrap();
+        upload.write(b"1234").await.unwrap();
+        let other = BlobStore::shared_folder(folder.path().to_owned());
+        assert_eq!(incoming(folder.path()), 1, "it is still on its way in");
+        let blob = upload.keep().await.unwrap();
+        assert!(other.open(&tenant("demo"), &blob).await.is_ok());
+        assert_eq!(other.used(&tenant("demo")).await.unwrap(), 4);
     }
 
     #[tokio::test]

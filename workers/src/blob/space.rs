@@ -5,30 +5,53 @@ use bus_schema::TenantId;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spaces(Arc<Mutex<HashMap<TenantId, Space>>>);
+pub(super) struct Spaces {
+    known: Arc<Mutex<HashMap<TenantId, Space>>>,
+    /// How long a count holds; for ever when absent.
+    holds: Option<Duration>,
+}
 
 #[derive(Debug, Default)]
 struct Space {
     /// Absent until the folder was counted.
     stored: Option<u64>,
+    counted: Option<Instant>,
     incoming: u64,
 }
 
 impl Spaces {
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Space>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts that hold for so long, because others write too.
+    pub(super) fn expiring(holds: Duration) -> Self {
+        Self { holds: Some(holds), ..Self::default() }
     }
 
     pub(super) fn stored(&self, tenant: &TenantId) -> Option<u64> {
-        self.lock().get(tenant)?.stored
+        let mut known = self.lock();
+        let space = known.get_mut(tenant)?;
+        if let (Some(holds), Some(counted)) = (self.holds, space.counted)
+            && counted.elapsed() >= holds
+        {
+            space.stored = None;
+        }
+        space.stored
     }
 
     /// Keeps what was counted, unless another was first.
     pub(super) fn begin(&self, tenant: &TenantId, counted: u64) -> u64 {
-        *self.lock().entry(tenant.clone()).or_default().stored.get_or_insert(counted)
+        let mut known = self.lock();
+        let space = known.entry(tenant.clone()).or_default();
+        if space.stored.is_none() {
+            space.counted = Some(Instant::now());
+        }
+        *space.stored.get_or_insert(counted)
     }
 
     pub(super) fn kept(&self, tenant: &TenantId, length: u64) {

@@ -13,7 +13,7 @@ mod parking;
 pub mod roster;
 pub mod status;
 pub mod timers;
-pub(crate) mod turn;
+pub mod turn;
 
 pub use consume::start;
 pub use item::{Failure, Handler, Item, Job, Patience};

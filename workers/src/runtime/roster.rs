@@ -20,6 +20,8 @@ struct Member {
 pub enum WorkerState {
     Running,
     Paused,
+    /// Another process does its work; it takes over when that one is gone.
+    Standby,
     /// It ended although nobody asked it to. Only a start of the process brings it back.
     Stopped,
 }
@@ -29,6 +31,7 @@ impl WorkerState {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Standby => "standby",
             Self::Stopped => "stopped",
         }
     }
@@ -47,6 +50,7 @@ impl Roster {
             let state = match (member.task.is_finished(), glance.paused) {
                 (true, _) => WorkerState::Stopped,
                 (false, true) => WorkerState::Paused,
+                (false, false) if glance.standby => WorkerState::Standby,
                 (false, false) => WorkerState::Running,
             };
             (state, glance)

@@ -3,7 +3,7 @@
 use bus_schema::{Micros, time::Clock};
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ const MAX_WHY: usize = 300;
 pub struct WorkerStatus {
     name: &'static str,
     paused: watch::Sender<bool>,
+    standby: AtomicBool,
     position: AtomicU64,
     /// What is not done yet of what is there; `u64::MAX`: not known.
     lag: AtomicU64,
@@ -36,6 +37,8 @@ pub struct Trouble {
 pub struct Glance {
     pub name: &'static str,
     pub paused: bool,
+    /// Another process does its work.
+    pub standby: bool,
     /// Everything up to here was looked at; 0 when it does not follow the log.
     pub position: u64,
     /// Items that wait; `None`: it does not know.
@@ -55,6 +58,7 @@ impl WorkerStatus {
         Arc::new(Self {
             name,
             paused: watch::Sender::new(false),
+            standby: AtomicBool::new(false),
             position: AtomicU64::new(0),
             lag: AtomicU64::new(UNKNOWN),
             in_flight: AtomicU64::new(0),
@@ -108,6 +112,11 @@ impl WorkerStatus {
         *self.paused.borrow()
     }
 
+    /// Whether it waits for its turn while another process works.
+    pub fn set_standby(&self, standby: bool) {
+        self.standby.store(standby, Ordering::Relaxed);
+    }
+
     /// Returns when the worker is not paused. Safe to cancel.
     pub async fn resumed(&self) {
         // The sender lives as long as this does.
@@ -124,6 +133,7 @@ impl WorkerStatus {
         Glance {
             name: self.name,
             paused: self.is_paused(),
+            standby: self.standby.load(Ordering::Relaxed),
             position: self.position.load(Ordering::Relaxed),
             lag: (lag != UNKNOWN).then_some(lag),
             in_flight: self.in_flight.load(Ordering::Relaxed),

@@ -10,7 +10,8 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
 /// Waits for the turn to do one work.
-pub(crate) struct Turn {
+#[derive(Clone)]
+pub struct Turn {
     bus: Bus,
     name: &'static str,
     holder: Uuid,
@@ -20,7 +21,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// `name` is a subject token. Who asks is known by a file in this data directory's folder, so that its next process need not wait for
     /// the end of its own lease.
-    pub(crate) fn open(bus: Bus, name: &'static str, folder: &Path) -> io::Result<Self> {
+    pub fn open(bus: Bus, name: &'static str, folder: &Path, term: LeaseTerm) -> io::Result<Self> {
         let path = folder.join(format!("{name}.holder"));
         let known = std::fs::read_to_string(&path).ok().and_then(|text| Uuid::parse_str(text.trim()).ok());
         let holder = match known {
@@ -31,11 +32,11 @@ impl Turn {
                 holder
             }
         };
-        Ok(Self { bus, name, holder, term: LeaseTerm::USUAL })
+        Ok(Self { bus, name, holder, term })
     }
 
     /// Waits until it is this process's turn. `None`: it was asked to stop.
-    pub(crate) async fn wait(&self, stop: &mut Stop) -> Option<Held> {
+    pub async fn wait(&self, stop: &mut Stop) -> Option<Held> {
         let mut lease = self.bus.lease(self.name, self.holder, self.term);
         let mut waits = false;
         loop {
@@ -60,7 +61,7 @@ impl Turn {
 }
 
 /// A turn. It ends when it is dropped, or when the lease is lost.
-pub(crate) struct Held {
+pub struct Held {
     until: watch::Receiver<Instant>,
     end: watch::Sender<bool>,
     keeper: Option<JoinHandle<()>>,
@@ -111,12 +112,30 @@ impl Held {
         Mine(self.until.clone())
     }
 
-    pub(crate) fn is_mine(&self) -> bool {
+    pub fn is_mine(&self) -> bool {
         *self.until.borrow() > Instant::now()
     }
 
+    /// Returns when the turn is over. Safe to cancel.
+    pub async fn over(&self) {
+        let mut until = self.until.clone();
+        loop {
+            let end = *until.borrow_and_update();
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => {}
+                // Nobody keeps it any more: it lasts to its end.
+                changed = until.changed() => if changed.is_err() {
+                    tokio::time::sleep_until(end).await;
+                },
+            }
+        }
+    }
+
     /// Gives the turn to the next one, once nothing is done in it any more.
-    pub(crate) async fn give_up(mut self) {
+    pub async fn give_up(mut self) {
         self.end.send_replace(true);
         if let Some(keeper) = self.keeper.take() {
             _ = tokio::time::timeout(LeaseTerm::USUAL.margin, keeper).await;

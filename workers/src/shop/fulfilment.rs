@@ -57,13 +57,16 @@ impl Process for Fulfilment {
     }
 }
 
-/// Starts the worker, and gives who is to be told of its timers. `place` is the file with the position before the first process
-/// that is not done; it saves time at the next start.
-pub fn start(parts: RuntimeParts, patience: Patience, place: PathBuf) -> (Worker, Arc<dyn TimerOwner>) {
-    let (bus, timers) = (parts.bus.clone(), Timers::new(parts.bus.clone(), NAME));
-    let fulfilments = Fulfilments { bus, writer: parts.writer.clone(), timers, patience, place };
-    let owner = Arc::new(fulfilments.clone());
-    (runtime::start(parts, JOB, fulfilments), owner)
+/// Starts the worker. `place` is the file with the position before the first process that is not done; it saves time at the
+/// next start.
+pub fn start(parts: RuntimeParts, patience: Patience, place: PathBuf) -> Worker {
+    let fulfilments = Fulfilments::new(&parts, patience, place);
+    runtime::start(parts, JOB, fulfilments)
+}
+
+/// Who is to be told of its timers; with what the worker is started with.
+pub fn timer_owner(parts: &RuntimeParts, patience: Patience, place: PathBuf) -> Arc<dyn TimerOwner> {
+    Arc::new(Fulfilments::new(parts, patience, place))
 }
 
 #[derive(Clone)]
@@ -73,6 +76,13 @@ struct Fulfilments {
     timers: Timers,
     patience: Patience,
     place: PathBuf,
+}
+
+impl Fulfilments {
+    fn new(parts: &RuntimeParts, patience: Patience, place: PathBuf) -> Self {
+        let timers = Timers::new(parts.bus.clone(), NAME);
+        Self { bus: parts.bus.clone(), writer: parts.writer.clone(), timers, patience, place }
+    }
 }
 
 impl Handler for Fulfilments {

@@ -28,7 +28,12 @@ use crate::{
 };
 use attempt::Rest;
 use book::Book;
-use bus_schema::{Micros, TenantId, bus::Bus, catalog::Catalogued, mail::message::MessageEvent};
+use bus_schema::{
+    Micros, TenantId,
+    bus::{Bus, LeaseTerm},
+    catalog::Catalogued,
+    mail::message::MessageEvent,
+};
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -55,8 +60,10 @@ pub struct MessageParts {
     pub writer: Writer,
     /// `None`: messages wait.
     pub outlet: Option<Outlet>,
-    /// The folder in which this worker keeps its place.
+    /// What makes this process the one that has its turn: a folder of its own.
     pub folder: PathBuf,
+    /// The folder in which whoever sends keeps its place.
+    pub places: PathBuf,
 }
 
 /// One message.
@@ -111,7 +118,7 @@ impl Messages {
 
     async fn turn(&self, stop: &mut Stop) -> Option<Turn> {
         loop {
-            match Turn::open(self.parts.bus.clone(), TURN, &self.parts.folder) {
+            match Turn::open(self.parts.bus.clone(), TURN, &self.parts.folder, LeaseTerm::USUAL) {
                 Ok(turn) => return Some(turn),
                 Err(error) => {
                     let folder = self.parts.folder.display();
@@ -127,7 +134,7 @@ impl Messages {
 
     /// Sends until it is asked to stop, or until it is another process's turn.
     async fn work(&mut self, held: Option<&Held>, stop: &mut Stop) {
-        let (path, bus) = (self.parts.folder.join("messages.json"), self.parts.bus.clone());
+        let (path, bus) = (self.parts.places.join("messages.json"), self.parts.bus.clone());
         let Some(mut place) = Place::open(path, &bus, stop).await else { return };
         let aggregate = (MessageEvent::CONTEXT, MessageEvent::AGGREGATE);
         let mut reader = LogReader::new(bus, &[aggregate], place.position() + 1);
