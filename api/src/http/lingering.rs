@@ -14,8 +14,9 @@ use tokio::runtime::Handle;
 
 /// The most bytes that are thrown away.
 const MOST: u64 = 64 << 20;
-/// The longest time.
+/// The longest time, and the longest silence: a client that sends nothing more has stopped to read the answer.
 const LONGEST: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Wraps a body; on drop the rest of it is read in the background, within limits.
 #[derive(Debug)]
@@ -80,9 +81,10 @@ where
 async fn throw_away<B: Body + Unpin>(mut body: B) {
     let mut taken = 0;
     while taken <= MOST {
-        match std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            Some(Ok(frame)) => taken += frame.data_ref().map_or(0, |data| data.remaining() as u64),
-            Some(Err(_)) | None => return,
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+        match tokio::time::timeout(SILENCE, frame).await {
+            Ok(Some(Ok(frame))) => taken += frame.data_ref().map_or(0, |data| data.remaining() as u64),
+            Ok(Some(Err(_)) | None) | Err(_) => return,
         }
     }
 }
@@ -120,7 +122,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel::<Bytes>(0);
         let frames = receiver.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
         drop(Lingering::new(StreamBody::new(frames)));
-        tokio::time::sleep(LONGEST * 2).await;
+        tokio::time::sleep(SILENCE * 2).await;
         assert!(sender.is_closed());
     }
 }
