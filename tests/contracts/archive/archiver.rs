@@ -124,7 +124,7 @@ async fn somebody_elses_entry_or_segment_halts_it() {
         let world = World::shared().await;
         let protected = Protected::new(&world, memory("north"));
         events(&world, 10).await;
-        protected.archive_all().await;
+        protected.archive_all_events().await;
         let place = protected.ledger(Family::Events).place;
         let object = if what == "entry" { place.entry(1, 2) } else { place.segment(1, 11, 11) };
         protected.store.put_new(&object, "theirs".into()).await.expect("put");
