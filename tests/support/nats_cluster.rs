@@ -7,8 +7,8 @@ use std::{
     sync::Mutex,
 };
 
-/// The script that runs them.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/nats-cluster");
+/// The script that runs them, from the folder that tests run in: where they were built may be another place.
+const SCRIPT: &str = "../ops/nats-cluster";
 
 /// One cluster. It is stopped, and its folder removed, when this ends or its process dies.
 pub(crate) struct NatsCluster {
