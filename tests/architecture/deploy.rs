@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/deploy");
+const FOLDER: &str = "../ops/deploy";
 const ROLES: [&str; 3] = ["api", "projector", "worker"];
 
 /// A process as a file starts it.

@@ -11,6 +11,7 @@ mod platform;
 pub(crate) mod posting;
 mod s3;
 mod sender;
+mod served;
 mod server;
 pub(crate) mod ses;
 pub(crate) mod sns;
@@ -25,6 +26,7 @@ pub(crate) use nats_cluster::NatsCluster;
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
 pub(crate) use sender::Sender;
+pub(crate) use served::Served;
 pub(crate) use server::Server;
 pub(crate) use world::{World, named};
 

@@ -91,8 +91,15 @@ impl Follow {
         }
     }
 
-    /// The same for copies: every message as it is stored, events or not. Those who copy one stream share its end too.
+    /// The same for copies: every message as it is stored, events or not, by a consumer of its own.
     pub async fn next_stored(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
+        let batch = self.own().stored(limit, patience).await?;
+        self.next = self.own().next();
+        Ok(batch)
+    }
+
+    /// The same for those who copy a stream as it grows: they share its end too.
+    pub async fn next_shared(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
         let (tail, until) = (self.bus.copy_tail(self.family), Instant::now() + patience);
         tail.begin(self.next);
         loop {
@@ -108,11 +115,7 @@ impl Follow {
                         return Ok(StoredBatch::default());
                     }
                 }
-                CopyLook::Elsewhere => {
-                    let batch = self.own().stored(limit, patience).await?;
-                    self.next = self.own().next();
-                    return Ok(batch);
-                }
+                CopyLook::Elsewhere => return self.next_stored(limit, patience).await,
             }
         }
     }

@@ -165,7 +165,7 @@ impl Gatherer {
                 self.follow.insert(follow)
             }
         };
-        let batch = follow.next_stored(READ, patience).await?;
+        let batch = follow.next_shared(READ, patience).await?;
         if let Some(last) = batch.messages.last() {
             let seen = last.seq + batch.pending;
             self.progress.send_modify(|progress| progress.saw(seen));
