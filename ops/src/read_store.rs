@@ -55,7 +55,8 @@ impl ReadStorePlace {
             Self::Cluster(options) => *options,
         };
         let store = ScyllaStore::open(options).await?;
-        store.belongs_to(&identity(bus).await?).await?;
+        let found = store.belonging(bus.cell().as_str()).await?;
+        store.belongs_to(found, &identity(bus).await?).await?;
         Ok(ReadStore::Scylla(store))
     }
 }
@@ -100,7 +101,7 @@ async fn identity(bus: &Bus) -> Result<LogIdentity, ReadStoreArgsError> {
         last.push((mark_cell(family, bus.cell()), bus.last_seq(family).await?));
     }
     let first_event = first.first().map(|event| event.envelope.event_id.to_string());
-    Ok(LogIdentity { cell: bus.cell().to_string(), first_event, last })
+    Ok(LogIdentity { first_event, last })
 }
 
 /// An address with what stands behind its question mark.

@@ -11,7 +11,7 @@ use crate::{
     generation::{self, Generation, Stage},
     lane::{Lane, Slot, ViewStatus, mark_cell},
     projection::Projection,
-    read_store::{ReadStore, ReadStoreError, ReadStorePort, Resume, TableId},
+    read_store::{ReadStore, ReadStoreError, ReadStorePort, Resume, TableId, encoding::RowsDigest},
     skips::{self, SkipOrder},
 };
 use bus_schema::{Cell, bus::Bus, codec::DecodeError, subject::Family};
@@ -166,7 +166,8 @@ impl Views {
     }
 
     /// Each serving generation with the position it stands at and a digest over all its rows (SHA-256). Two of one version have
-    /// the same when they saw the same log up to the same position. Reads every row.
+    /// the same when they saw the same log up to the same position, whatever their generation: a rebuild has the digest of what it
+    /// replaces. Reads every row.
     pub async fn digests(&self) -> Result<Vec<ViewDigest>, ViewError> {
         let serving: Vec<Arc<Slot>> = {
             let slots = read(&self.0.slots);
@@ -180,8 +181,12 @@ impl Views {
                 |table: &&TableId| table.as_str().strip_prefix(&generation).is_some_and(|rest| rest.starts_with('.'));
             let (mut whole, position) = (Sha256::new(), slot.position());
             for table in tables.iter().filter(own) {
-                whole.update(table.as_str().as_bytes());
-                whole.update(self.0.store.digest(table).await?);
+                let rows = self.0.store.digest(table).await?;
+                // A table is made with its first row and stays when that goes; a rebuild may never see it.
+                if rows != RowsDigest::default().finish() {
+                    whole.update(table.as_str()[generation.len()..].as_bytes());
+                    whole.update(rows);
+                }
             }
             let digest = whole.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
             digests.push(ViewDigest { generation, position, digest });

@@ -31,7 +31,7 @@ fn rounds() -> usize {
 }
 
 /// Few products with little stock, so that many want the same pieces.
-async fn stock_up(client: &Client) -> Vec<Uuid> {
+pub(super) async fn stock_up(client: &Client) -> Vec<Uuid> {
     let mut products = Vec::new();
     for number in 0..4 {
         let price = json!({"amount": 1_000, "currency": "EUR"});
@@ -44,7 +44,7 @@ async fn stock_up(client: &Client) -> Vec<Uuid> {
 }
 
 /// The key's principal, as it stands in every event it causes.
-async fn principal(client: &Client) -> String {
+pub(super) async fn principal(client: &Client) -> String {
     let events = client.get("/v1/events?context=shop&limit=1").send().await.expect(200).json();
     events["items"][0]["actor"].as_str().expect("an actor").to_owned()
 }

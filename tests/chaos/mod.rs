@@ -2,6 +2,7 @@
 
 mod books;
 mod campaign;
+mod cluster;
 mod dice;
 mod fulfilment;
 mod kill;

@@ -15,6 +15,14 @@ pub(super) struct Event {
     data: Value,
 }
 
+impl Event {
+    /// Of what [`super::shoppers`] work on, and after a position: others write to the log beside them.
+    pub(super) fn is_of_shoppers(&self, since: u64) -> bool {
+        let kinds = ["contact.", "order.", "product.", "claim"];
+        self.position > since && kinds.iter().any(|kind| self.kind.starts_with(kind))
+    }
+}
+
 /// The whole log of the tenant.
 pub(super) async fn events(client: &Client) -> Vec<Event> {
     let lines = client.get("/v1/changes?since=0").header("accept", "application/x-ndjson").send().await.expect(200);

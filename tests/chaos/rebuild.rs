@@ -62,3 +62,50 @@ pub(super) async fn equals(client: &Client) -> BTreeMap<&'static str, BTreeMap<S
     }
     all
 }
+
+/// The digest of what serves each view.
+async fn digests(client: &Client) -> BTreeMap<String, String> {
+    let views = client.get("/v1/views").send().await.expect(200).json();
+    let view_of = |name: &Value| {
+        let items = views["items"].as_array().into_iter().flatten();
+        items.filter(|view| view["generation"] == *name).find_map(|view| view["view"].as_str()).map(str::to_owned)
+    };
+    let found = client.get("/v1/views/digests").send().await.expect(200).json();
+    let items = found["items"].as_array().expect("items").iter();
+    let digest = |item: &Value| {
+        let view = view_of(&item["generation"]).unwrap_or_else(|| panic!("no view of {item}"));
+        (view, item["digest"].as_str().expect("a digest").to_owned())
+    };
+    items.map(digest).collect()
+}
+
+/// Rebuilds every view at once and compares what each holds as a whole, while nobody writes. Gives how many there are.
+pub(super) async fn digests_equal(client: &Client) -> usize {
+    let before = digests(client).await;
+    let ready = client.get("/readyz").send().await.json();
+    let mut built = Vec::new();
+    for view in before.keys() {
+        let answer = client.post(&format!("/v1/views/{view}/build"), &json!({})).send().await.expect(200).json();
+        built.push(answer["generation"].as_str().expect("a generation").to_owned());
+    }
+    eventually("the rebuilds catch up", 300, async || {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let views = client.get("/v1/views").send().await.expect(200).json();
+        let items = views["items"].as_array().cloned().unwrap_or_default();
+        built.iter().all(|name| {
+            let view = items.iter().find(|view| view["generation"] == name.as_str()).cloned().unwrap_or_default();
+            assert!(view["paused"].is_null(), "{view:#}");
+            let end = if view["stream"] == "fx" { &ready["facts_position"] } else { &ready["log_position"] };
+            view["position"].as_u64() >= end.as_u64()
+        })
+    })
+    .await;
+    for view in before.keys() {
+        client.post(&format!("/v1/views/{view}/switch"), &json!({})).send().await.expect(200);
+    }
+    let after = digests(client).await;
+    for (view, digest) in &before {
+        assert_eq!(after.get(view), Some(digest), "{view}: a rebuild holds something else");
+    }
+    before.len()
+}

@@ -170,8 +170,16 @@ async fn a_generation_is_built_switched_and_retired_while_writes_go_on() {
         .into_iter()
         .filter(|table| table.generation() == given_up.to_string());
     assert_eq!(left.count(), 0, "a batch under way does not bring its tables back");
+    let held = async || {
+        let digests = views.digests().await.expect("digests");
+        digests.into_iter().find(|view| view.generation.starts_with("contacts_")).expect("one serves")
+    };
+    let before = held().await;
     let second = projector.build("contacts").await.expect("a build begins");
     eventually("the new generation has caught up", 20, async || views.switch("contacts").await.is_ok()).await;
+    let after = held().await;
+    assert_ne!(before.generation, after.generation);
+    assert_eq!((before.position, &before.digest), (after.position, &after.digest), "a rebuild holds the same");
     views.retire(&built.to_string()).await.expect("retired");
     projector.kill();
     let projector = start(&world, &dir).await;

@@ -2,6 +2,7 @@
 
 mod archive;
 mod bus;
+mod copies;
 mod event_store;
 mod follow;
 mod key_directory;
@@ -10,6 +11,7 @@ mod scylla;
 mod scylla_lanes;
 mod search;
 mod ses;
+mod silence;
 mod snapshots;
 mod timers;
 mod workers;

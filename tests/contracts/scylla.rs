@@ -158,20 +158,23 @@ async fn rows_of_another_log_are_not_shown_beside_this_one() {
     }
     let store = ScyllaStore::open(Cassandra::shared().options()).await.expect("the store opens");
     let log = |first: Option<&str>, last: u64| LogIdentity {
-        cell: "eu1".into(),
         first_event: first.map(str::to_owned),
         last: vec![("eu1".into(), last)],
     };
-    store.belongs_to(&log(None, 0)).await.expect("nothing is there yet");
-    store.belongs_to(&log(Some("a"), 7)).await.expect("it becomes its");
+    let found = async || store.belonging("eu1").await.expect("readable");
+    store.belongs_to(found().await, &log(None, 0)).await.expect("nothing is there yet");
+    store.belongs_to(found().await, &log(Some("a"), 7)).await.expect("it becomes its");
+    // A start beside others: between the look at the rows and the one at the log both went on.
+    let before = found().await;
     store.write(WriteBatch { ops: vec![], marks: vec![mark(7)] }).await.expect("written");
-    store.belongs_to(&log(Some("a"), 9)).await.expect("it went on");
+    store.belongs_to(before, &log(Some("a"), 6)).await.expect("it was not ahead when it was looked at");
+    store.belongs_to(found().await, &log(Some("a"), 9)).await.expect("it went on");
     for (other, said) in [
         (log(Some("b"), 9), "its views are of another log"),
         (log(None, 0), "this one is empty"),
         (log(Some("a"), 6), "is at position 7, but the log ends at 6"),
     ] {
-        let error = store.belongs_to(&other).await.expect_err("it is refused");
+        let error = store.belongs_to(found().await, &other).await.expect_err("it is refused");
         assert!(error.to_string().contains(said) && error.severity() == Severity::Permanent, "{error}");
     }
 }

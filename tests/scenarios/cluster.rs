@@ -2,7 +2,7 @@
 //! happens while the cluster is away.
 
 use super::unique;
-use crate::support::{Cassandra, Client, Platform, eventually, millrace, skip_cassandra, skip_slow};
+use crate::support::{Cassandra, Client, Platform, eventually, millrace, only_embedded, skip_cassandra, skip_slow};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
@@ -78,6 +78,9 @@ async fn digests(client: &Client) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_answers_as_a_folder_does() {
+    if only_embedded("it is about `millrace up` over a cluster of views") {
+        return;
+    }
     if skip_slow() || skip_cassandra() {
         return;
     }
@@ -111,6 +114,9 @@ async fn a_cluster_answers_as_a_folder_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_does_not_fit_is_refused_at_the_start() {
+    if only_embedded("it is about `millrace up` over a cluster of views") {
+        return;
+    }
     if skip_cassandra() {
         return;
     }
@@ -155,6 +161,9 @@ async fn traffic(client: Client, stop: Arc<AtomicBool>) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_and_the_loss_of_the_cluster_stop_no_command() {
+    if only_embedded("it is about `millrace up` over a cluster of views") {
+        return;
+    }
     if skip_slow() || skip_cassandra() {
         return;
     }

@@ -3,25 +3,11 @@
 use super::unique;
 use crate::support::{Client, Platform, eventually, millrace};
 use bus_schema::{
-    Actor, Address, Cell, CommandId, Envelope, Micros, Subject, TenantId,
-    bus::{Bus, BusOptions, BusUser, Outgoing},
+    Actor, Address, CommandId, Envelope, Micros, Subject, TenantId,
+    bus::{Bus, Outgoing},
     subject::Family,
 };
 use serde_json::{Value, json};
-
-/// The log of a running platform, as only its own services reach it.
-pub(super) async fn bus(platform: &Platform) -> Bus {
-    let read = |path: &str| std::fs::read_to_string(platform.data_dir.join(path)).expect(path);
-    let record: Value = serde_json::from_str(&read("nats/server.json")).expect("JSON");
-    let options = BusOptions {
-        url: format!("nats://127.0.0.1:{}", record["port"]),
-        user: BusUser::Nkey(read("keys/nats-user.seed").trim().to_owned()),
-        tls: None,
-        cell: Cell::try_new("eu1").expect("a cell"),
-        replicas: 1,
-    };
-    Bus::connect(options).await.expect("the log answers")
-}
 
 /// Puts a message where a contact's events are; gives its position.
 async fn damage(bus: &Bus, platform: &Platform, envelope: Option<Envelope>) -> u64 {
@@ -70,7 +56,7 @@ pub(super) fn cli(platform: &Platform, arguments: &[&str]) -> (bool, String) {
 async fn a_malformed_event_pauses_its_view_until_it_is_passed_over() {
     let platform = Platform::own();
     let client = platform.client();
-    let bus = bus(&platform).await;
+    let bus = platform.bus().await;
     let before = make(&client).await;
     client.read(&before).await.expect(200);
     // One body that cannot be decoded, one message without the headers of an event.
@@ -133,7 +119,7 @@ async fn a_malformed_event_pauses_its_view_until_it_is_passed_over() {
 async fn a_malformed_event_spoils_only_the_record_it_belongs_to() {
     let platform = Platform::own();
     let client = platform.client();
-    let bus = bus(&platform).await;
+    let bus = platform.bus().await;
     let path = make(&client).await;
     let revision = client.read(&path).await.expect(200).revision();
     let tenant = TenantId::try_new(&platform.ready.tenant).expect("a tenant");

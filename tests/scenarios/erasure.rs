@@ -63,11 +63,11 @@ async fn an_erased_person_is_nowhere() {
         assert_eq!(items, Some(0), "{empty}");
     }
     client.patch(&path, &json!({"city": "Rome"})).send().await.refused(409, "contact_erased");
-    let data = &Platform::shared().data_dir;
+    let folders = Platform::shared().folders();
     let words = [name.as_str(), "198.51.100.23"];
     let mut left = Vec::new();
     let clean = async || {
-        left = files_with(data, &words);
+        left = folders.iter().flat_map(|folder| files_with(folder, &words)).collect();
         left.is_empty()
     };
     let outcome = tokio::time::timeout(std::time::Duration::from_secs(PURGE), eventually("", PURGE * 2, clean)).await;

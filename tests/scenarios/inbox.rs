@@ -1,6 +1,6 @@
 //! `millrace up --local-inbox`: a campaign with a picture ends in the inbox of this machine, where its links work.
 
-use crate::support::{Client, Platform, eventually, mailing};
+use crate::support::{Client, Platform, eventually, mailing, only_embedded};
 use serde_json::json;
 
 /// The address behind the first `marker` in a text, up to a quote, a bracket or a space.
@@ -11,6 +11,9 @@ fn link(text: &str, marker: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_ends_in_the_local_inbox_and_its_links_work() {
+    if only_embedded("`--local-inbox` is of `millrace up`") {
+        return;
+    }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let settings = [("MILLRACE_LOCAL_INBOX", "true".to_owned()), ("MILLRACE_INBOX_LISTEN", "127.0.0.1:0".to_owned())];
     let platform = Platform::open_with(dir.path(), &settings);

@@ -3,7 +3,8 @@
 
 use super::unique;
 use crate::support::{
-    Cassandra, Client, Member, NatsCluster, eventually, mailing, millrace, skip_cassandra, skip_slow,
+    Cassandra, Client, Member, NatsCluster, cluster_environment, eventually, mailing, millrace, only_embedded,
+    skip_cassandra, skip_slow,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Method;
@@ -21,18 +22,6 @@ use uuid::Uuid;
 use workers::smtp::sink::{Act, Fault, Faults, Point, Sink, SinkOptions};
 
 type Environment = Vec<(&'static str, String)>;
-
-/// The settings all processes have.
-fn environment(nats: &NatsCluster, views: &Cassandra, dir: &Path) -> Environment {
-    let (key, shared) = (dir.join("root.key"), dir.join("shared"));
-    std::fs::write(&key, [7; 32]).expect("a key");
-    std::fs::create_dir_all(&shared).expect("a folder");
-    let mut environment = nats.environment();
-    environment.extend(views.environment(dir));
-    environment.push(("MILLRACE_ROOT_KEY", key.display().to_string()));
-    environment.push(("MILLRACE_SHARED_DIR", shared.display().to_string()));
-    environment
-}
 
 fn contact() -> Value {
     json!({"email": format!("{}@x.example", unique("c"))})
@@ -69,12 +58,15 @@ async fn commands(client: Client, stop: Arc<AtomicBool>) -> (Vec<Uuid>, Duration
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_with_one_role_each_are_one_platform() {
+    if only_embedded("it is the same on both profiles") {
+        return;
+    }
     if skip_slow() || skip_cassandra() {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (nats, views) = (NatsCluster::serve(), Cassandra::serve(&["--nodes", "1"]));
-    let environment = environment(&nats, &views, dir.path());
+    let environment = cluster_environment(&nats, &views, dir.path());
     let begin = |role: &str, name: &str| Member::begin(role, &dir.path().join(name), &environment);
     let mut projectors = [begin("projector", "projector-1"), begin("projector", "projector-2")];
     let (mut api, mut worker) = (begin("api", "api"), begin("worker", "worker"));
@@ -150,21 +142,24 @@ async fn processes_with_one_role_each_are_one_platform() {
     again.wait();
     seen(&client, unseen).await;
 
-    // One nats-server of three dies, each in turn: commands go on, and none that was acknowledged is lost.
-    let mut acknowledged = Vec::new();
-    for victim in 1..=3 {
-        let stop = Arc::new(AtomicBool::new(false));
-        let going = tokio::spawn(commands(client.clone(), stop.clone()));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        nats.kill(victim);
-        tokio::time::sleep(Duration::from_secs(8)).await;
-        stop.store(true, Ordering::SeqCst);
-        let (made, longest) = going.await.expect("only refusals that may be repeated");
-        println!("log: server {victim} died, {} commands, the longest wait {:.1} s", made.len(), longest.as_secs_f64());
-        acknowledged.extend(made);
-        tokio::task::block_in_place(|| nats.start(victim));
-        eventually("it is ready again", 60, async || client.get("/readyz").send().await.status == 200).await;
-    }
+    // One nats-server of three dies: commands go on, and none that was acknowledged is lost. Each in turn: `ops/cluster-chaos`.
+    let victim = 2;
+    let stop = Arc::new(AtomicBool::new(false));
+    let going = tokio::spawn(commands(client.clone(), stop.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    nats.kill(victim);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    stop.store(true, Ordering::SeqCst);
+    let (acknowledged, longest) = going.await.expect("only refusals that may be repeated");
+    println!(
+        "log: server {victim} died, {} commands, the longest wait {:.1} s",
+        acknowledged.len(),
+        longest.as_secs_f64()
+    );
+    // A generous bound: the servers need up to nine seconds for an election, on a machine that does nothing else.
+    assert!(longest < Duration::from_secs(30), "{longest:?}");
+    tokio::task::block_in_place(|| nats.start(victim));
+    eventually("it is ready again", 60, async || client.get("/readyz").send().await.status == 200).await;
     let ids = |items: Vec<Value>| {
         items.iter().filter_map(|item| item["id"].as_str()?.parse().ok()).collect::<BTreeSet<Uuid>>()
     };
@@ -196,6 +191,9 @@ async fn processes_with_one_role_each_are_one_platform() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_share_the_work_and_survive_each_other() {
+    if only_embedded("it is the same on both profiles") {
+        return;
+    }
     if skip_slow() || skip_cassandra() {
         return;
     }
@@ -205,7 +203,7 @@ async fn two_workers_share_the_work_and_survive_each_other() {
     let options = SinkOptions { faults: Faults::new(3, vec![wait(Point::Dot)]), ..SinkOptions::default() };
     let sink = Sink::start(&dir.path().join("sink"), options).await.expect("a sink");
     let nats = NatsCluster::serve();
-    let mut environment = environment(&nats, Cassandra::shared(), dir.path());
+    let mut environment = cluster_environment(&nats, Cassandra::shared(), dir.path());
     environment.extend(mailing::outlet(sink.address(), 4));
     environment.push(("MILLRACE_MAIL_LEASE", "3".into()));
     environment.push(("MILLRACE_LOG", "warn,workers=info,millrace=info".into()));
@@ -264,12 +262,15 @@ async fn import(client: &Client, file: &Path) -> std::process::Output {
 /// Every mistake at the start is one sentence that says what to change.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_cannot_do_its_part_says_why() {
+    if only_embedded("it is the same on both profiles") {
+        return;
+    }
     if skip_cassandra() {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let nats = NatsCluster::serve();
-    let right = environment(&nats, Cassandra::shared(), dir.path());
+    let right = cluster_environment(&nats, Cassandra::shared(), dir.path());
     let path = |name: &str, text: &str| {
         let path = dir.path().join(name);
         std::fs::write(&path, text).expect("written");

@@ -58,6 +58,15 @@ impl Cassandra {
         format!("scylla://{}/millrace?replication=1&tls=off&prefix={prefix}", self.said().replace(' ', ","))
     }
 
+    /// The same for a platform that is started again.
+    pub(crate) fn environment_of(&self, account: u32, dir: &std::path::Path) -> Vec<(&'static str, String)> {
+        let address = self.said().replace(' ', ",");
+        let url = format!("scylla://{address}/millrace?replication=1&tls=off&prefix=p{account}_");
+        let mut environment = self.environment(dir);
+        environment[0].1 = url;
+        environment
+    }
+
     /// The settings of a process that keeps its views there; the file of its credentials lies in `dir`.
     pub(crate) fn environment(&self, dir: &std::path::Path) -> Vec<(&'static str, String)> {
         let credentials = dir.join("cluster-credentials");

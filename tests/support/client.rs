@@ -55,6 +55,11 @@ impl Client {
         self.seen.load(Ordering::Relaxed)
     }
 
+    /// Its reads see what somebody else wrote, too.
+    pub(crate) fn has_seen(&self, position: u64) {
+        self.seen.fetch_max(position, Ordering::Relaxed);
+    }
+
     pub(crate) fn ask(&self, method: Method, path: &str) -> Ask {
         let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key);
         Ask { request, seen: self.seen.clone() }

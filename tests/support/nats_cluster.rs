@@ -1,7 +1,17 @@
 //! Three nats-servers with TLS and a password, on a loopback network of their own.
 
-use super::Served;
-use std::ops::Deref;
+use super::{Cassandra, Served};
+use std::{
+    ops::Deref,
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// Platforms that may share one cluster.
+const ACCOUNTS: u32 = 200;
 
 /// One cluster.
 pub(crate) struct NatsCluster(Served);
@@ -19,6 +29,28 @@ impl NatsCluster {
         Self(Served::serve("../ops/nats-cluster", &[]))
     }
 
+    /// The one that all platforms of the cluster profile share; each takes an account of its own.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<NatsCluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self(Served::serve("../ops/nats-cluster", &["--accounts", &ACCOUNTS.to_string()])))
+    }
+
+    /// The number of an account that nobody has.
+    pub(crate) fn free_account() -> u32 {
+        static TAKEN: AtomicU32 = AtomicU32::new(0);
+        let number = TAKEN.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(number <= ACCOUNTS, "more than {ACCOUNTS} platforms in one run: raise ACCOUNTS");
+        number
+    }
+
+    /// The settings of a process that uses one of its accounts.
+    pub(crate) fn environment_of(&self, account: u32) -> Vec<(&'static str, String)> {
+        let mut environment = self.environment();
+        let credentials = environment.iter_mut().find(|(name, _)| *name == "MILLRACE_NATS_CREDENTIALS");
+        credentials.expect("a setting").1.push_str(&format!("-{account}"));
+        environment
+    }
+
     /// The settings of a process that uses it.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let file = |name: &str| self.dir().join(name).display().to_string();
@@ -28,4 +60,16 @@ impl NatsCluster {
             ("MILLRACE_NATS_CA", file("ca.pem")),
         ]
     }
+}
+
+/// The settings all processes of one platform have. `dir` gets its root key and what it shares.
+pub(crate) fn cluster_environment(nats: &NatsCluster, views: &Cassandra, dir: &Path) -> Vec<(&'static str, String)> {
+    let (key, shared) = (dir.join("root.key"), dir.join("shared"));
+    std::fs::write(&key, [7; 32]).expect("a key");
+    std::fs::create_dir_all(&shared).expect("a folder");
+    let mut environment = nats.environment();
+    environment.extend(views.environment(dir));
+    environment.push(("MILLRACE_ROOT_KEY", key.display().to_string()));
+    environment.push(("MILLRACE_SHARED_DIR", shared.display().to_string()));
+    environment
 }

@@ -1,7 +1,11 @@
-//! A real `millrace up` in a process of its own: started, asked over HTTP, killed.
+//! A real `millrace up` in a process of its own, or on the cluster profile several processes: started, asked over HTTP, killed.
 
-use super::Client;
-use serde::Deserialize;
+use super::{Client, deployment::Deployment};
+use bus_schema::{
+    Cell,
+    bus::{Bus, BusOptions, BusUser},
+};
+use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -25,7 +29,7 @@ exit $status"#;
 pub(super) const START: Duration = Duration::from_secs(90);
 
 /// What the platform writes when it serves.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Ready {
     pub(crate) url: String,
     pub(crate) tenant: String,
@@ -43,6 +47,8 @@ pub(crate) struct Platform {
     pub(crate) data_dir: PathBuf,
     log: PathBuf,
     watch: Mutex<Option<Child>>,
+    /// On the cluster profile.
+    deployment: Mutex<Option<Deployment>>,
     /// Of a platform that is not shared and has no directory of somebody else.
     _owned: Option<tempfile::TempDir>,
 }
@@ -70,7 +76,7 @@ impl Platform {
     }
 
     /// The same with variables of the environment.
-    pub(crate) fn open_with(dir: &Path, environment: &[(&str, String)]) -> Self {
+    pub(crate) fn open_with(dir: &Path, environment: &[(&'static str, String)]) -> Self {
         Self::start(dir, None, None, environment).unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -95,9 +101,23 @@ impl Platform {
         dir: &Path,
         owned: Option<tempfile::TempDir>,
         remove: Option<&Path>,
-        environment: &[(&str, String)],
+        environment: &[(&'static str, String)],
     ) -> Result<Self, String> {
-        Self::start_within(dir, owned, remove, environment, &[])
+        if !Deployment::fits(dir) {
+            return Self::start_within(dir, owned, remove, environment, &[]);
+        }
+        // Those that share a work, where it is to be shared: the platform of all, and archives.
+        let is_archived = environment.iter().any(|(name, _)| *name == "MILLRACE_ARCHIVE");
+        let others = if remove.is_some() || is_archived { 2 } else { 1 };
+        let (deployment, ready) = Deployment::start(dir, remove, environment, others)?;
+        Ok(Self {
+            ready,
+            data_dir: dir.join("data"),
+            log: PathBuf::new(),
+            watch: Mutex::default(),
+            deployment: Mutex::new(Some(deployment)),
+            _owned: owned,
+        })
     }
 
     /// `within` is what the platform is run by.
@@ -105,7 +125,7 @@ impl Platform {
         dir: &Path,
         owned: Option<tempfile::TempDir>,
         remove: Option<&Path>,
-        environment: &[(&str, String)],
+        environment: &[(&'static str, String)],
         within: &[&str],
     ) -> Result<Self, String> {
         let (data_dir, ready_file, log) = (dir.join("data"), dir.join("ready.json"), dir.join("platform.log"));
@@ -134,7 +154,8 @@ impl Platform {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        Ok(Self { ready, data_dir, log, watch: Mutex::new(watch.0.take()), _owned: owned })
+        let (watch, deployment) = (Mutex::new(watch.0.take()), Mutex::default());
+        Ok(Self { ready, data_dir, log, watch, deployment, _owned: owned })
     }
 
     /// A client with the first tenant's API key.
@@ -144,11 +165,52 @@ impl Platform {
 
     /// What the platform said so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let of_file = || std::fs::read_to_string(&self.log).unwrap_or_default();
+        self.deployment().as_ref().map_or_else(of_file, Deployment::log)
+    }
+
+    /// Whether a part of it has ended by itself, where it has parts.
+    pub(crate) fn lost_a_process(&self) -> bool {
+        self.deployment().as_mut().is_some_and(Deployment::lost_one)
+    }
+
+    /// Every folder in which something of it is kept.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        self.deployment().as_ref().map_or_else(|| vec![self.data_dir.clone()], Deployment::folders)
+    }
+
+    /// The metrics of all its processes.
+    pub(crate) async fn metrics(&self) -> String {
+        let others = self.deployment().as_ref().map(Deployment::status).unwrap_or_default();
+        let mut text = self.client().get("/metrics").send().await.expect(200).text();
+        for address in others {
+            text += &Client::new(&format!("http://{address}"), "").get("/metrics").send().await.expect(200).text();
+        }
+        text
+    }
+
+    /// Its log, as only its own services reach it.
+    pub(crate) async fn bus(&self) -> Bus {
+        let of_cluster = self.deployment().as_ref().map(Deployment::bus_options);
+        let options = of_cluster.unwrap_or_else(|| {
+            let read = |path: &str| std::fs::read_to_string(self.data_dir.join(path)).expect(path);
+            let record: serde_json::Value = serde_json::from_str(&read("nats/server.json")).expect("JSON");
+            BusOptions {
+                url: format!("nats://127.0.0.1:{}", record["port"]),
+                user: BusUser::Nkey(read("keys/nats-user.seed").trim().to_owned()),
+                tls: None,
+                cell: Cell::try_new("eu1").expect("a cell"),
+                replicas: 1,
+            }
+        });
+        Bus::connect(options).await.expect("the log answers")
     }
 
     /// kill -9, and waits until it is gone. Its nats-server dies with it.
     pub(crate) fn kill(&self) {
+        if let Some(deployment) = self.deployment().as_mut() {
+            deployment.kill();
+        }
         if let Some(child) = self.lock().take() {
             drop(KillOnDrop(Some(child)));
         }
@@ -156,6 +218,9 @@ impl Platform {
 
     /// Ends it in order, as Ctrl-C does, and gives its exit code.
     pub(crate) fn stop(&self) -> Option<i32> {
+        if let Some(deployment) = self.deployment().as_mut() {
+            return deployment.stop();
+        }
         signal("TERM", self.ready.pid);
         self.end()
     }
@@ -182,6 +247,10 @@ impl Platform {
         let record = std::fs::read(self.data_dir.join("nats/server.json")).ok()?;
         let record: serde_json::Value = serde_json::from_slice(&record).ok()?;
         record["process"]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    fn deployment(&self) -> std::sync::MutexGuard<'_, Option<Deployment>> {
+        self.deployment.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Child>> {

@@ -145,16 +145,21 @@ pub fn problems(workers: &[WorkerJson]) -> impl Iterator<Item = String> {
     })
 }
 
-/// What an operator should look at although the platform is ready.
+/// What an operator should look at although the platform is ready; once, in however many processes a worker runs.
 pub fn notes(workers: &[WorkerJson], alarms: usize) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
+    let mut note = |text: String| {
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    };
     for worker in workers {
         if worker.state == "paused" {
-            notes.push(format!("the worker {0} is paused; `millrace workers resume {0}` lets it go on", worker.name));
+            note(format!("the worker {0} is paused; `millrace workers resume {0}` lets it go on", worker.name));
         }
         if worker.parked > 0 {
             let (parked, name) = (worker.parked, &worker.name);
-            notes.push(format!("{parked} items of {name} are parked; see `millrace workers parked list`"));
+            note(format!("{parked} items of {name} are parked; see `millrace workers parked list`"));
         }
     }
     if alarms > 0 {
@@ -222,8 +227,10 @@ mod tests {
         let found: Vec<_> = problems(&workers).collect();
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("campaigns"), "{found:?}");
-        let notes = notes(&workers, 1);
-        assert_eq!(notes.len(), 5, "a pause, three times parked, an alarm: {notes:?}");
+        let said = notes(&workers, 1);
+        assert_eq!(said.len(), 5, "a pause, three times parked, an alarm: {said:?}");
+        let twice = [worker("imports", "paused"), worker("imports", "paused")];
+        assert_eq!(notes(&twice, 0).len(), 2, "in two processes it is still one worker");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod consumer;
 mod copy;
 mod copy_tail;
 mod follow;
+mod leader;
 mod lease;
 mod message;
 mod puller;

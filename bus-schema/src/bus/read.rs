@@ -10,10 +10,16 @@ use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 /// Messages asked for at once; the server sends them as one stream of replies.
 const BATCH: usize = 512;
+/// A read that nobody has begun to answer is asked once more after this: the server that had it may be dead, and the others answer
+/// at once. Reads change nothing, so they may be asked twice.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// The server answers at most this many subjects of one "last of each" request.
 const MAX_SUBJECTS: usize = 512;
 
@@ -92,7 +98,17 @@ impl Bus {
     ) -> Result<Answer, ReadError> {
         let batch = limit.min(1000);
         let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": batch, "max_bytes": ANSWER });
-        self.direct_get(stream, &request).await
+        let mut patience = self.patience(stream);
+        loop {
+            let answer = self.direct_get(stream, &request).await?;
+            let last = answer.messages.last().and_then(message::direct_position);
+            let next = last.map_or(from, |(_, seq)| seq + 1);
+            // It says that nothing follows: nothing that it has.
+            if answer.pending > 0 || answer.messages.len() >= batch || !self.leader_has(stream, filter, next).await? {
+                return Ok(answer);
+            }
+            patience.a_moment().await?;
+        }
     }
 
     /// The position of the last event of each subject; a subject that has none is absent.
@@ -105,7 +121,15 @@ impl Bus {
     /// The last event of each subject that has one.
     pub async fn last_events(&self, family: Family, subjects: &[String]) -> Result<Vec<StoredEvent>, ReadError> {
         let stream = family.stream(self.cell());
-        self.last_of(&stream, subjects).await?.iter().map(|message| stored(&stream, message)).collect()
+        let mut patience = self.patience(&stream);
+        loop {
+            let found = self.last_of(&stream, subjects).await?;
+            let newest: HashMap<String, u64> = found.iter().filter_map(message::direct_position).collect();
+            if self.leader_has_none_after(&stream, &newest).await? {
+                return found.iter().map(|message| stored(&stream, message)).collect();
+            }
+            patience.a_moment().await?;
+        }
     }
 
     /// The newest value of each subject of a stream of latest values (`keys`, `snapshots`), with its position.
@@ -139,7 +163,7 @@ impl Bus {
         }
     }
 
-    async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
+    async fn last_of_a_copy(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
         let mut messages = Vec::with_capacity(subjects.len());
         for chunk in subjects.chunks(MAX_SUBJECTS) {
             let mut missing = chunk.to_vec();
@@ -164,13 +188,40 @@ impl Bus {
         Ok(messages)
     }
 
+    /// The same, and a subject that is missing in the answer has nothing.
+    async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
+        let mut messages = self.last_of_a_copy(stream, subjects).await?;
+        let mut patience = self.patience(stream);
+        loop {
+            let found: HashSet<String> =
+                messages.iter().filter_map(message::direct_position).map(|(subject, _)| subject).collect();
+            let missing: Vec<&String> = subjects.iter().filter(|subject| !found.contains(*subject)).collect();
+            let behind = self.leader_has_of(stream, &missing).await?;
+            if behind.is_empty() {
+                return Ok(messages);
+            }
+            patience.a_moment().await?;
+            messages.extend(self.last_of_a_copy(stream, &behind).await?);
+        }
+    }
+
     /// Sends one direct get and gathers its replies up to the end mark.
     async fn direct_get(&self, stream: &str, request: &Value) -> Result<Answer, ReadError> {
         let lost = || Err(ReadError::Unreachable("the connection was lost".into()));
-        self.unless_lost(self.gather(stream, request)).await.unwrap_or_else(lost)
+        let asked = async {
+            match self.gather(stream, request, ASK_AGAIN).await? {
+                Some(answer) => Ok(answer),
+                None => {
+                    let silent = || ReadError::Unreachable("the log did not answer in time".into());
+                    self.gather(stream, request, self.timeout()).await?.ok_or_else(silent)
+                }
+            }
+        };
+        self.unless_lost(asked).await.unwrap_or_else(lost)
     }
 
-    async fn gather(&self, stream: &str, request: &Value) -> Result<Answer, ReadError> {
+    /// `None`: no answer began within `patience`.
+    async fn gather(&self, stream: &str, request: &Value, patience: Duration) -> Result<Option<Answer>, ReadError> {
         let inbox = self.client().new_inbox();
         let mut replies =
             self.client().subscribe(inbox.clone()).await.map_err(|error| ReadError::Unreachable(error.to_string()))?;
@@ -179,14 +230,12 @@ impl Bus {
             .await
             .map_err(|error| ReadError::Unreachable(error.to_string()))?;
         let mut messages = Vec::new();
+        let Ok(mut next) = tokio::time::timeout(patience, replies.next()).await else { return Ok(None) };
         loop {
-            let message = tokio::time::timeout(self.timeout(), replies.next())
-                .await
-                .map_err(|_| ReadError::Unreachable("the log did not answer in time".into()))?
-                .ok_or_else(|| ReadError::Unreachable("the connection closed".into()))?;
+            let message = next.ok_or_else(|| ReadError::Unreachable("the connection closed".into()))?;
             match message.status.map(|status| status.as_u16()) {
                 // 204 is the end of a batch, 404 says that nothing matches.
-                Some(204 | 404) => return Ok(Answer { pending: message::pending(&message), messages }),
+                Some(204 | 404) => return Ok(Some(Answer { pending: message::pending(&message), messages })),
                 Some(503) => return Err(ReadError::Unreachable(format!("nothing serves the stream {stream}"))),
                 Some(code) if code >= 400 => {
                     let why = message.description.map(|text| text.to_string()).unwrap_or_default();
@@ -194,6 +243,9 @@ impl Bus {
                 }
                 _ => messages.push(message),
             }
+            next = tokio::time::timeout(self.timeout(), replies.next())
+                .await
+                .map_err(|_| ReadError::Unreachable("the log ended in the middle of an answer".into()))?;
         }
     }
 }

@@ -332,8 +332,9 @@ async fn serve(
 ) -> Result<(), StartError> {
     let roles: Vec<&str> = ground.args.role.iter().map(|role| role.as_str()).collect();
     if let Some(listener) = status {
-        let seen =
-            status::Seen { bus: ground.base.bus.clone(), roster: running.roster.clone(), app: running.app.clone() };
+        let Base { bus, board, .. } = ground.base.clone();
+        let staff = Arc::new(Staff::new(running.roster.clone(), board.clone()));
+        let seen = status::Seen { bus, staff, board, app: running.app.clone() };
         tokio::spawn(status::serve(listener, seen, stop.clone()));
     }
     if let Some(path) = &ground.args.ready_file {

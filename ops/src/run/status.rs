@@ -1,7 +1,10 @@
 //! Whether this process lives and does its part, over HTTP, for supervisors of any role. No tenant's data is here.
 
-use ::workers::runtime::Roster;
-use api::{App, platform::workers as team};
+use crate::workforce::Staff;
+use api::{
+    App,
+    platform::workers::{self as team, Workforce},
+};
 use axum::{
     Json, Router,
     extract::State,
@@ -10,7 +13,9 @@ use axum::{
     routing::get,
 };
 use bus_schema::bus::Bus;
+use projectors::platform::board::Board;
 use serde_json::json;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) bus: Bus,
-    pub(super) roster: Roster,
+    /// Of this process.
+    pub(super) staff: Arc<Staff>,
+    pub(super) board: Board,
     /// Of a process that answers requests too: then it is ready when they can be answered.
     pub(super) app: Option<App>,
 }
@@ -39,7 +46,7 @@ async fn readyz(State(seen): State<Seen>) -> Response {
     if !seen.bus.is_connected() {
         problems.push("the NATS servers do not answer".to_owned());
     }
-    let workers = crate::workforce::shown(&seen.roster);
+    let workers = seen.staff.own();
     problems.extend(team::problems(&workers));
     if let Some(app) = &seen.app {
         problems = app.readiness().await.problems;
@@ -53,7 +60,7 @@ async fn metrics(State(seen): State<Seen>) -> Response {
         Some(app) => app.registry.render(),
         None => {
             let mut out = String::new();
-            team::render(&crate::workforce::shown(&seen.roster), 0, &mut out);
+            team::render(&seen.staff.own(), seen.board.alarms().len(), &mut out);
             out
         }
     };

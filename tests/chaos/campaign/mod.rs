@@ -32,12 +32,12 @@ const SHORT_LEASE: u64 = 3;
 
 /// What a campaign came to, against what its provider took.
 #[derive(Debug, PartialEq)]
-struct Tally {
-    sent: usize,
-    unique: usize,
-    duplicate: usize,
-    unknown: usize,
-    silent_missing: usize,
+pub(super) struct Tally {
+    pub(super) sent: usize,
+    pub(super) unique: usize,
+    pub(super) duplicate: usize,
+    pub(super) unknown: usize,
+    pub(super) silent_missing: usize,
 }
 
 /// Judges every recipient. Panics when the platform says something that is not so.
@@ -142,7 +142,12 @@ impl Crew {
 }
 
 /// Everything about a campaign that is over, against what was taken.
-async fn judged(client: &Client, campaign: Uuid, audience: &BTreeMap<Uuid, String>, taken: &[Taken]) -> Tally {
+pub(super) async fn judged(
+    client: &Client,
+    campaign: Uuid,
+    audience: &BTreeMap<Uuid, String>,
+    taken: &[Taken],
+) -> Tally {
     let states = mailing::states(client, campaign).await;
     let tally = tally(audience, &states, taken);
     let done = client.read(&format!("/v1/campaigns/{campaign}")).await.expect(200).json();

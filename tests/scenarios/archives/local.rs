@@ -1,7 +1,7 @@
 //! Two providers on this machine, for a look: children of the platform, gone with it, and good for a restore without it.
 
 use super::{said, work, worked};
-use crate::support::{Platform, all_archived, eventually, millrace};
+use crate::support::{Platform, all_archived, eventually, millrace, only_embedded};
 use serde_json::Value;
 use std::path::Path;
 
@@ -19,6 +19,9 @@ fn lives(pid: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn local_providers_live_and_die_with_the_platform() {
+    if only_embedded("`--local-archives` is of `millrace up`") {
+        return;
+    }
     let dir = tempfile::tempdir().expect("a temporary folder");
     let local = [("MILLRACE_LOCAL_ARCHIVES", "true".to_owned())];
     let platform = Platform::open_with(dir.path(), &local);

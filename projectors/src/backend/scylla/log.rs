@@ -4,7 +4,7 @@
 //! never come, or mix two installations. So the store keeps the id of the first event of each cell, and compares.
 
 use super::{ScyllaStore, Shared, session::Fault};
-use crate::read_store::ReadStoreError;
+use crate::read_store::{Mark, ReadStoreError};
 
 /// Before a cell: its log in the registry.
 const LOG_ROW: &str = "#log.";
@@ -12,22 +12,36 @@ const LOG_ROW: &str = "#log.";
 /// A log as it is found at the start.
 #[derive(Debug, Clone)]
 pub struct LogIdentity {
-    /// The cell.
-    pub cell: String,
-    /// The id of its first event; `None` while there is none.
+    /// The id of the cell's first event; `None` while there is none.
     pub first_event: Option<String>,
     /// By the name in checkpoints of each of its streams, its last position.
     pub last: Vec<(String, u64)>,
 }
 
+/// What a store says of itself. It is asked before the log is: others write to both meanwhile, and rows are never ahead of a log that is
+/// looked at after them.
+#[derive(Debug)]
+pub struct Belonging {
+    /// The cell.
+    cell: String,
+    /// The first event of the log it is of.
+    log: Option<String>,
+    marks: Vec<Mark>,
+}
+
 impl ScyllaStore {
+    /// Whose log the rows of a cell are made of, and how far they are.
+    pub async fn belonging(&self, cell: &str) -> Result<Belonging, ReadStoreError> {
+        let log = self.shared.registered_as(&format!("{LOG_ROW}{cell}")).await?;
+        Ok(Belonging { cell: cell.to_owned(), log, marks: self.shared.marks().await? })
+    }
+
     /// Checks that this store was made from the log, and makes it that log's if it is of none.
     ///
     /// Errors: [`Misconfigured`](ReadStoreError::Misconfigured) when it is another one's, or ahead of it.
-    pub async fn belongs_to(&self, log: &LogIdentity) -> Result<(), ReadStoreError> {
-        let shared = &self.shared;
-        let row = format!("{LOG_ROW}{}", log.cell);
-        let known = shared.registered_as(&row).await?;
+    pub async fn belongs_to(&self, found: Belonging, log: &LogIdentity) -> Result<(), ReadStoreError> {
+        let Belonging { cell, log: known, marks } = found;
+        let (shared, row) = (&self.shared, format!("{LOG_ROW}{cell}"));
         let another =
             "give another keyspace or prefix to this installation, or drop the keyspace if its views are of no use";
         let wrong = match (&known, &log.first_event) {
@@ -39,7 +53,7 @@ impl ScyllaStore {
         if let Some(what) = wrong {
             return Err(shared.misfit(what));
         }
-        for mark in shared.marks().await? {
+        for mark in marks {
             if let Some((_, last)) = log.last.iter().find(|(cell, last)| *cell == mark.cell && mark.seq > *last) {
                 return Err(shared.misfit(format!(
                     "its view {} is at position {}, but the log ends at {last}: it was made from events that the log has no more; \

@@ -25,7 +25,7 @@ mod session;
 mod table;
 mod write;
 
-pub use log::LogIdentity;
+pub use log::{Belonging, LogIdentity};
 pub use options::{Credentials, Options, Probe};
 
 use crate::read_store::{

@@ -208,9 +208,10 @@ async fn append(bus: &Bus, messages: &[&Outgoing]) -> Result<u64, AppendError> {
         match bus.publish_all(messages).await {
             Ok(append) if append.duplicate => return Err(AppendError::Duplicate),
             Ok(append) => return Ok(append.last_seq + 1 - count),
-            Err(AppendError::Unreachable(_)) if tries < 5 => {
+            // While servers elect a leader; whoever waits longer goes on later than it could.
+            Err(AppendError::Unreachable(_)) if tries < 8 => {
                 tries += 1;
-                tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+                tokio::time::sleep(std::time::Duration::from_millis((50 << tries).min(400))).await;
             }
             Err(error) => return Err(error),
         }
