@@ -184,7 +184,7 @@ impl Views {
                 let rows = self.0.store.digest(table).await?;
                 // A table is made with its first row and stays when that goes; a rebuild may never see it.
                 if rows != RowsDigest::default().finish() {
-                    whole.update(table.as_str()[generation.len()..].as_bytes());
+                    whole.update(&table.as_str().as_bytes()[generation.len()..]);
                     whole.update(rows);
                 }
             }
