@@ -1,5 +1,6 @@
 //! What a running platform tells other programs: a file of mode 0600, written when requests are served.
 
+use crate::platform::StartError;
 use serde::{Deserialize, Serialize};
 use std::{
     io::Write,
@@ -25,19 +26,22 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Written beside and renamed, so a reader never sees half of it.
-    pub fn write(&self, path: &Path) -> std::io::Result<()> {
+    pub fn read(path: &Path) -> std::io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+}
+
+/// Writes what a process says of itself (JSON), beside and renamed, so a reader never sees half of it.
+pub fn write(path: &Path, what: &impl Serialize) -> Result<(), StartError> {
+    let written = || {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let beside = PathBuf::from(name);
         _ = std::fs::remove_file(&beside);
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.write_all(&serde_json::to_vec_pretty(what)?)?;
         file.write_all(b"\n")?;
         std::fs::rename(&beside, path)
-    }
-
-    pub fn read(path: &Path) -> std::io::Result<Self> {
-        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
-    }
+    };
+    written().map_err(|source| StartError::ReadyFile { path: path.display().to_string(), source })
 }

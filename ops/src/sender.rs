@@ -4,17 +4,18 @@
 //! chunks of a campaign are shared between all processes that send; what keeps two from sending the same one is the log.
 
 use crate::{
+    base::Base,
     data_dir::DataDir,
     mail::MailArgs,
     nats::Endpoint,
     platform::{CELL, StartError, open_index},
+    ready,
     up::{init_log, stop_signal},
 };
 use bus_schema::{
     Cell,
     bus::{Bus, BusOptions, BusUser},
-    keys::{KeyDirectory, RootKey},
-    time::Clock,
+    keys::RootKey,
 };
 use projectors::{
     Views,
@@ -26,10 +27,6 @@ use std::path::{Path, PathBuf};
 use workers::mail::{
     campaign::{self, CampaignParts, journal::Journal},
     message::{self, MessageParts},
-};
-use writers::{
-    EventStore, Writer,
-    backend::nats::{GroupOptions, NatsStore},
 };
 
 #[derive(Debug, clap::Args)]
@@ -66,9 +63,7 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     let user = BusUser::Nkey(endpoint.seed.clone());
     let bus =
         Bus::connect(BusOptions { url: endpoint.url(), user, tls: None, cell: cell.clone(), replicas: 1 }).await?;
-    let keys = KeyDirectory::new(bus.clone(), RootKey::from_file(&root_key)?);
-    let store = EventStore::Nats(NatsStore::new(bus.clone(), GroupOptions::default()));
-    let writer = Writer::new(cell.clone(), store, keys.clone(), Clock::System);
+    let Base { bus, keys, writer, .. } = Base::new(bus, RootKey::from_file(&root_key)?);
     let rows = ReadStore::Fjall(FjallStore::open(data.views(), ReadOptions::default()).await?);
     let views = Views::open(cell, rows, projectors::catalog::projections()).await?;
     views.start(bus.clone());
@@ -88,7 +83,7 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     let messages = message::start(parts);
     let worker = campaign::start(CampaignParts { bus, writer, views, search, outlet: Some(outlet), journal, pace });
     if let Some(path) = &args.ready_file {
-        ready(path)?;
+        ready::write(path, &serde_json::json!({ "pid": std::process::id() }))?;
     }
     tracing::info!(platform = %args.join.display(), "campaigns are sent from here too");
     stop_signal().await;
@@ -98,12 +93,4 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
 
 fn nothing_runs(join: &Path) -> StartError {
     StartError::NothingToJoin { path: join.display().to_string() }
-}
-
-/// Written beside and renamed: a reader sees all of it.
-fn ready(path: &Path) -> Result<(), StartError> {
-    let text = serde_json::json!({ "pid": std::process::id() }).to_string();
-    let beside = path.with_extension("new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|source| StartError::ReadyFile { path: path.display().to_string(), source })
 }

@@ -1,6 +1,9 @@
 //! The first tenant of a data directory: made once, its login kept in a file of mode 0600 beside the root key.
 
-use crate::{platform::StartError, ready::Ready};
+use crate::{
+    platform::StartError,
+    ready::{self, Ready},
+};
 use api::App;
 use bus_schema::{
     CommandId, KeyId, TenantId,
@@ -40,16 +43,12 @@ pub async fn is_there(app: &App, tenant: &TenantId) -> bool {
 pub async fn renew(app: &App, keys: &Path, tenant: &str) -> Result<(PathBuf, Ready), StartError> {
     let path = keys.join(FILE);
     let login = make(app, tenant).await.map_err(|error| StartError::Setup(error.to_string()))?;
-    write(&login, path.clone())?;
+    ready::write(&path, &login)?;
     Ok((path, login))
 }
 
 fn email_of(tenant: &str) -> String {
     format!("admin@{tenant}.example")
-}
-
-fn write(login: &Ready, path: PathBuf) -> Result<(), StartError> {
-    login.write(&path).map_err(|source| StartError::ReadyFile { path: path.display().to_string(), source })
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;

@@ -135,8 +135,7 @@ async fn serve(
     };
     let files = [Some(platform.data().root().join(ready::FILE)), args.ready_file.clone()];
     for path in files.iter().flatten() {
-        let failed = |source| StartError::ReadyFile { path: path.display().to_string(), source };
-        ready.write(path).map_err(failed)?;
+        ready::write(path, &ready)?;
     }
     greet(&ready);
     greet_providers(args, platform);

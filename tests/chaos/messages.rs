@@ -112,7 +112,13 @@ async fn k3_a_killed_message_is_sent_again_with_the_same_message_id() {
     let (mut dice, seed) = Dice::of_this_run();
     println!("MILLRACE_KILL_SEED={seed}");
     let tally = k3(messages, kills, seed, &mut dice).await;
-    println!("{tally:?} after {kills} kills over {CONNECTIONS} connections");
+    let Tally { sent, unique, duplicate, missing, recovery_ms } = tally;
+    println!(
+        "campaign-chaos K3 seed={seed} sent={sent} unique={unique} duplicate={duplicate} (bound {}) unknown=0 \
+         silent_missing={missing} recovery_s={:.1}",
+        kills * CONNECTIONS,
+        recovery_ms as f64 / 1e3
+    );
     assert_eq!((tally.missing, tally.unique), (0, messages), "{tally:?}");
     assert!(tally.duplicate <= kills * CONNECTIONS, "{tally:?}");
 }

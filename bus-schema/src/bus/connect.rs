@@ -1,6 +1,6 @@
 //! The connection to a cell's NATS servers.
 
-use super::{copy_tail::CopyTail, tail::Tail};
+use super::tail::Tail;
 use crate::{ids::Cell, subject::Family};
 use async_nats::{ConnectErrorKind, Event, jetstream, rustls::ClientConfig};
 use std::{
@@ -63,10 +63,8 @@ pub struct Bus {
     options: Arc<BusOptions>,
     /// How often the connection was lost.
     losses: watch::Receiver<u64>,
-    /// Of each family's stream, for all who follow it.
+    /// Of each family's stream, for all who follow or copy it.
     tails: Arc<Mutex<HashMap<Family, Arc<Tail>>>>,
-    /// The same for all who copy it.
-    copy_tails: Arc<Mutex<HashMap<Family, Arc<CopyTail>>>>,
 }
 
 impl Bus {
@@ -97,14 +95,7 @@ impl Bus {
         let servers: Vec<&str> = options.url.split(',').collect();
         let client = connect.connect(servers).await.map_err(|source| ConnectError::of(&options.url, source))?;
         let jetstream = jetstream::new(client.clone());
-        Ok(Self {
-            client,
-            jetstream,
-            options: Arc::new(options),
-            losses,
-            tails: Arc::default(),
-            copy_tails: Arc::default(),
-        })
+        Ok(Self { client, jetstream, options: Arc::new(options), losses, tails: Arc::default() })
     }
 
     pub fn cell(&self) -> &Cell {
@@ -133,10 +124,6 @@ impl Bus {
 
     pub(super) fn tail(&self, family: Family) -> Arc<Tail> {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default().clone()
-    }
-
-    pub(super) fn copy_tail(&self, family: Family) -> Arc<CopyTail> {
-        self.copy_tails.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default().clone()
     }
 
     pub(super) fn replicas(&self) -> usize {

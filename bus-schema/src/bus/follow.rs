@@ -6,11 +6,10 @@
 use super::{
     Bus,
     copy::StoredBatch,
-    copy_tail::CopyLook,
     message::MalformedMessage,
     puller::Puller,
     read::ReadError,
-    tail::{Look, Tail},
+    tail::{Kept, Look, Tail},
 };
 use crate::{envelope::StoredEvent, subject::Family};
 use std::{sync::Arc, time::Duration};
@@ -60,9 +59,11 @@ impl Follow {
             if self.filters.is_empty() {
                 self.tail.begin(self.next);
             }
-            match self.tail.look(self.next, limit, &self.filters) {
-                Look::Found { events, next } => {
-                    (self.next, self.own) = (next, None);
+            match self.tail.look(self.next, limit) {
+                Look::Found { kept, .. } => {
+                    self.passed(&kept);
+                    let passing = kept.iter().filter(|kept| kept.passes(&self.filters));
+                    let events: Vec<_> = passing.map(|kept| kept.followed().clone()).collect();
                     if !events.is_empty() {
                         return Ok(events);
                     }
@@ -80,6 +81,10 @@ impl Follow {
                         // Nothing of interest up to what the tail had reached before this was asked.
                         if end.is_some_and(|end| end >= self.next) {
                             (self.next, self.own) = (end.map_or(self.next, |end| end + 1), None);
+                            continue;
+                        }
+                        if self.filters.is_empty() {
+                            self.tail.leap(self.next);
                             continue;
                         }
                         batch = self.own().first(until.saturating_duration_since(Instant::now())).await;
@@ -100,28 +105,33 @@ impl Follow {
 
     /// The same for those who copy a stream as it grows: they share its end too.
     pub async fn next_shared(&mut self, limit: usize, patience: Duration) -> Result<StoredBatch, ReadError> {
-        let (tail, until) = (self.bus.copy_tail(self.family), Instant::now() + patience);
-        tail.begin(self.next);
+        let until = Instant::now() + patience;
+        self.tail.begin(self.next);
         loop {
-            match tail.look(self.next, limit) {
-                CopyLook::Found(batch) => {
-                    let next = batch.messages.last().map_or(self.next, |last| last.seq + 1);
-                    (self.next, self.own) = (next, None);
-                    return Ok(batch);
+            match self.tail.look(self.next, limit) {
+                Look::Found { kept, seen } => {
+                    self.passed(&kept);
+                    let messages = kept.iter().map(|kept| kept.message().clone()).collect();
+                    return Ok(StoredBatch { messages, pending: (seen + 1).saturating_sub(self.next) });
                 }
-                CopyLook::AtEnd => {
+                Look::AtEnd => {
                     self.own = None;
-                    if !tail.read_on(&self.bus, self.family, self.next, limit, until).await? {
+                    if !self.tail.read_on(&self.bus, self.family, self.next, until).await? {
                         return Ok(StoredBatch::default());
                     }
                 }
-                CopyLook::Elsewhere => return self.next_stored(limit, patience).await,
+                Look::Elsewhere => return self.next_stored(limit, patience).await,
             }
         }
     }
 
+    /// Goes behind what the tail gave.
+    fn passed(&mut self, kept: &[Arc<Kept>]) {
+        (self.next, self.own) = (kept.last().map_or(self.next, |last| last.seq() + 1), None);
+    }
+
     fn is_at_tail(&self) -> bool {
-        !matches!(self.tail.look(self.next, 1, &self.filters), Look::Elsewhere)
+        !matches!(self.tail.look(self.next, 1), Look::Elsewhere)
     }
 
     fn own(&mut self) -> &mut Puller {

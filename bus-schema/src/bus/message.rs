@@ -1,11 +1,13 @@
 //! Between a stored event and a NATS message.
 
+use super::copy::StoredMessage;
 use crate::{
     Micros,
     envelope::{Envelope, InvalidEnvelope, StoredEvent},
     subject::{InvalidSubject, Subject},
 };
 use async_nats::{HeaderMap, HeaderName, Message};
+use bytes::Bytes;
 
 /// Headers the server adds to what direct get returns.
 const SEQUENCE: &str = "Nats-Sequence";
@@ -46,12 +48,24 @@ pub(super) fn lookup<'a>(pairs: &[(&str, &'a str)], name: &str) -> Option<&'a st
 
 pub(super) fn decode(subject: &str, seq: u64, message: &Message) -> Result<StoredEvent, MalformedMessage> {
     let headers = message.headers.as_ref().ok_or(MalformedMessage::NoHeaders)?;
-    let pairs = pairs(headers);
+    event(subject, seq, &pairs(headers), &message.payload)
+}
+
+/// The same of a message that was taken as it is stored.
+pub(super) fn decode_stored(message: &StoredMessage) -> Result<StoredEvent, MalformedMessage> {
+    if message.headers.is_empty() {
+        return Err(MalformedMessage::NoHeaders);
+    }
+    let pairs: Vec<_> = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    event(&message.subject, message.seq, &pairs, &message.body)
+}
+
+fn event(subject: &str, seq: u64, pairs: &[(&str, &str)], body: &Bytes) -> Result<StoredEvent, MalformedMessage> {
     Ok(StoredEvent {
         seq,
         subject: Subject::parse(subject)?,
-        envelope: Envelope::from_headers(|name| lookup(&pairs, name))?,
-        body: message.payload.clone(),
+        envelope: Envelope::from_headers(|name| lookup(pairs, name))?,
+        body: body.clone(),
     })
 }
 

@@ -4,7 +4,6 @@ mod append;
 mod connect;
 mod consumer;
 mod copy;
-mod copy_tail;
 mod follow;
 mod lease;
 mod message;

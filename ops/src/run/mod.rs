@@ -27,6 +27,7 @@ use crate::{
     platform::{CELL, StartError, start_search},
     process_args::ProcessArgs,
     read_store::{ReadStoreArgs, ReadStorePlace},
+    ready,
     storage::Storage,
     up::{init_log, stop_signal},
     workforce::Staff,
@@ -45,12 +46,7 @@ use projectors::{
     read_store::ReadStore,
 };
 use roles::Role;
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use workers::{
     Worker,
@@ -337,7 +333,8 @@ async fn serve(
         tokio::spawn(status::serve(listener, seen, stop.clone()));
     }
     if let Some(path) = &ground.args.ready_file {
-        ready(path, &roles, url.as_deref())?;
+        let said = serde_json::json!({ "pid": std::process::id(), "roles": roles, "url": url });
+        ready::write(path, &said)?;
     }
     tracing::info!(roles = roles.join(","), url = url.as_deref().unwrap_or("none"), "this process does its part");
     let outcome = tokio::select! {
@@ -348,12 +345,4 @@ async fn serve(
         _ = std::fs::remove_file(path);
     }
     outcome
-}
-
-/// Written beside and renamed: a reader sees all of it.
-fn ready(path: &Path, roles: &[&str], url: Option<&str>) -> Result<(), StartError> {
-    let text = serde_json::json!({ "pid": std::process::id(), "roles": roles, "url": url }).to_string();
-    let beside = path.with_extension("new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|source| StartError::ReadyFile { path: path.display().to_string(), source })
 }
