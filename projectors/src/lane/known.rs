@@ -74,7 +74,8 @@ impl Known {
         }
         // What others put in between is not known.
         let put = self.put.take().filter(|_| to <= from);
-        *self = Self { put, ..Self::beginning(to) };
+        let anew = Self::beginning(to);
+        *self = Self { put: put.or(anew.put), ..anew };
     }
 }
 
@@ -261,7 +262,7 @@ mod tests {
     #[test]
     fn rows_are_forgotten_within_the_bound_and_never_taken_for_absent() {
         let mut known = Known::beginning(0);
-        let count: u32 = 100_000;
+        let count: u32 = 300_000;
         for from in (0..count).step_by(1_000) {
             known.learn(&batch(&[], (from..from + 1_000).map(|n| put(n, "body")).collect()));
         }
