@@ -14,5 +14,6 @@ mod contracts;
 mod fuzz;
 #[cfg(test)]
 mod scenarios;
+pub mod sizing;
 #[cfg(test)]
 mod support;

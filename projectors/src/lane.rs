@@ -4,6 +4,7 @@
 //! An event that a view cannot take pauses that view before the event and says why; the others go on.
 
 mod batch;
+mod known;
 mod rewound;
 mod slot;
 
@@ -48,6 +49,9 @@ impl Lane {
 
     /// Runs until every view of it is retired.
     pub async fn run(self) {
+        if self.store.runs_ahead() {
+            self.slots.iter().for_each(|slot| slot.keeps_in_mind());
+        }
         let mut unsure = false;
         loop {
             if self.slots.iter().all(|slot| slot.is_retired()) {

@@ -7,7 +7,8 @@ const CLIENTS: &[(&str, &str, &[&str])] = &[
     ("async_nats", "bus-schema/src/bus/", &["bus-schema"]),
     ("fjall", "projectors/src/backend/", &["projectors"]),
     ("tantivy", "projectors/src/backend/", &["projectors"]),
-    ("scylla", "projectors/src/backend/", &["projectors"]),
+    // The benchmark compares the platform with the driver itself.
+    ("scylla", "projectors/src/backend/", &["projectors", "tests"]),
     ("aws_sdk_s3", "workers/src/archive/backend/", &["workers"]),
     ("aws_smithy", "/backend/", &["workers"]),
     ("aws_sdk_ses", "/src/backend/", &["workers"]),

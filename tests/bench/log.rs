@@ -2,7 +2,7 @@
 
 use crate::{
     AnyError,
-    process::{Process, free_port, tool, wait_for},
+    process::{Process, free_port, processor_time, tool, wait_for},
 };
 use bus_schema::{
     Cell,
@@ -11,6 +11,7 @@ use bus_schema::{
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,9 +19,10 @@ use std::{
 pub(crate) struct Log {
     pub(crate) bus: Bus,
     pub(crate) cell: Cell,
+    url: String,
     // Stopped before its folder goes.
-    _process: Process,
-    _folder: tempfile::TempDir,
+    process: Process,
+    folder: tempfile::TempDir,
 }
 
 impl Log {
@@ -39,10 +41,30 @@ impl Log {
         wait_for(port, &mut process)?;
         let cell = Cell::try_new("eu1")?;
         let url = format!("nats://127.0.0.1:{port}");
-        let bus =
-            Bus::connect(BusOptions { url, user: BusUser::Anyone, tls: None, cell: cell.clone(), replicas: 1 }).await?;
+        let bus = Bus::connect(BusOptions {
+            url: url.clone(),
+            user: BusUser::Anyone,
+            tls: None,
+            cell: cell.clone(),
+            replicas: 1,
+        })
+        .await?;
         bus.ensure_streams().await?;
-        Ok(Self { bus, cell, _process: process, _folder: folder })
+        Ok(Self { bus, cell, url, process, folder })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its server keeps everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Processor time its server has used.
+    pub(crate) fn processor_time(&self) -> Result<Duration, AnyError> {
+        processor_time(self.process.id())
     }
 
     /// Publishes in atomic batches and gives the messages a second.

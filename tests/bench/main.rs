@@ -3,6 +3,7 @@
 //! Absolute figures belong to the machine and the minute; the ratios are what is promised. So a figure and its ceiling
 //! are measured in turns, several times, and the median of the turns' ratios is shown with their span.
 
+mod cassandra;
 mod contacts;
 mod http;
 mod load;
@@ -17,6 +18,7 @@ mod table;
 
 use machine::Machine;
 use table::{Outcome, Table};
+use tests::sizing;
 
 pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,9 +49,10 @@ const USAGE: &str = "Usage: bench [--quick] [--events N] [--only NAME]...
 Measures the running platform against ceilings of the same run and prints a table.
 
   --quick      fewer commands; the growth row compares with 100,000 events instead of 1,000,000
-  --events N   events that the archive row restores, instead of 100,000
+  --events N   events that the archive row restores, instead of 100,000, and that the row scaling counts
   --recipients N
                recipients of a campaign in the rows of mail
+  --size FILE  print the sizes of installations from figures (JSON) that the row scaling printed, and measure nothing
   --only NAME  only this row; may be repeated. Names:";
 
 fn main() -> Result<(), AnyError> {
@@ -65,6 +68,11 @@ fn main() -> Result<(), AnyError> {
             "--recipients" => {
                 let count = arguments.next().and_then(|count| count.parse().ok()).filter(|count| *count >= 1_000);
                 scale.recipients = Some(count.ok_or("--recipients is a number from 1000 on")?);
+            }
+            "--size" => {
+                let figures = std::fs::read(arguments.next().ok_or("--size needs a file of figures")?)?;
+                print!("{}", sizing::table(&serde_json::from_slice(&figures)?, &sizing::Assumptions::default()));
+                return Ok(());
             }
             "-h" | "--help" => {
                 println!("{}", usage());

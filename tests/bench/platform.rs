@@ -16,9 +16,11 @@ use std::{
 };
 
 /// What the platform says of itself once it serves.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Ready {
-    url: String,
+    /// Absent in roles that answer no requests.
+    url: Option<String>,
     tenant: String,
     api_key: String,
     pid: u32,
@@ -41,15 +43,27 @@ impl Platform {
 
     /// The same with variables of the environment.
     pub(crate) fn start_with(demo: bool, environment: &[(&str, String)]) -> Result<Self, AnyError> {
+        let arguments: &[&str] = if demo { &["up"] } else { &["up", "--no-demo"] };
+        Self::run(arguments, environment)
+    }
+
+    /// One process with a role, over servers that run elsewhere. The first one that answers requests has a login.
+    pub(crate) fn join(role: &str, environment: &[(&str, String)]) -> Result<Self, AnyError> {
+        let mut joined = Self::run(&["run", "--role", role], environment)?;
+        if let Ok(login) = fs::read(joined.data_dir().join("keys/admin.json")) {
+            let login: Ready = serde_json::from_slice(&login)?;
+            (joined.ready.tenant, joined.ready.api_key) = (login.tenant, login.api_key);
+        }
+        Ok(joined)
+    }
+
+    fn run(arguments: &[&str], environment: &[(&str, String)]) -> Result<Self, AnyError> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("ready.json");
         let mut command = Command::new(binary()?);
-        command.arg("up").arg("--data-dir").arg(folder.path().join("data"));
+        command.args(arguments).arg("--data-dir").arg(folder.path().join("data"));
         command.args(["--listen", "127.0.0.1:0", "--ready-file"]).arg(&file).stdout(Stdio::null());
         command.envs(environment.iter().map(|(name, value)| (*name, value)));
-        if !demo {
-            command.arg("--no-demo");
-        }
         let mut process = Process::start(command)?;
         let end = Instant::now() + Duration::from_secs(180);
         let ready: Ready = loop {
@@ -62,7 +76,10 @@ impl Platform {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        let address = ready.url.trim_start_matches("http://").parse()?;
+        let address = match &ready.url {
+            Some(url) => url.trim_start_matches("http://").parse()?,
+            None => SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
         Ok(Self { ready, address, _process: process, folder })
     }
 
@@ -71,7 +88,7 @@ impl Platform {
     }
 
     pub(crate) fn url(&self) -> &str {
-        &self.ready.url
+        self.ready.url.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn tenant(&self) -> &str {
@@ -152,6 +169,15 @@ impl Platform {
     pub(crate) fn processor_time(&self) -> Result<(Duration, Duration), AnyError> {
         let log = self.ready.nats_pid.ok_or("the platform names no nats-server")?;
         Ok((processor_time(self.ready.pid)?, processor_time(log)?))
+    }
+
+    /// Processor time this process alone has used.
+    pub(crate) fn own_processor_time(&self) -> Result<Duration, AnyError> {
+        processor_time(self.ready.pid)
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Resident bytes of the platform and of its nats-server.

@@ -18,6 +18,10 @@ impl Process {
         Ok(Self(child.map_err(|error| format!("{} does not start: {error}", program.display()))?))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// An error once it has ended.
     pub(crate) fn check(&mut self) -> Result<(), AnyError> {
         match self.0.try_wait()? {

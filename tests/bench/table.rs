@@ -43,6 +43,11 @@ impl Outcome {
         Self { name: name.into(), measured, ceiling: "-".into(), ratio: "-".into(), reach, verdict }
     }
 
+    /// A figure that nothing is asked of: others are computed from it.
+    pub(crate) fn figure(name: &str, measured: String) -> Self {
+        Self { verdict: "", ..Self::skipped(name, &measured) }
+    }
+
     /// A figure this build cannot have yet.
     pub(crate) fn skipped(name: &str, why: &str) -> Self {
         let dash = || "-".to_owned();

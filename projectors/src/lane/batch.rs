@@ -171,7 +171,7 @@ async fn fetch(
         let table = tables.id(name.table)?;
         let (partition, sort) = (name.partition.clone(), name.sort.clone());
         let key = RowKey { table, tenant: tenant.clone(), partition, sort };
-        match slot.rewound(&key) {
+        match slot.known(&key) {
             Some(body) => {
                 overlay.remember(tenant, name, body.clone());
                 seen.push(Seen { key, body });

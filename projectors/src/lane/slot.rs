@@ -1,6 +1,6 @@
 //! One generation of one view inside a lane: where it stands and how it is.
 
-use super::{batch::Outcome, rewound::Rewound};
+use super::{batch::Outcome, known::Known, rewound::Rewound};
 use crate::{
     generation::Generation,
     projection::Projection,
@@ -74,6 +74,7 @@ pub struct Slot {
     generation: Generation,
     position: watch::Sender<u64>,
     rewound: Mutex<Rewound>,
+    known: Mutex<Known>,
     paused: Mutex<Option<Pause>>,
     /// Paused because what its rows were before cannot be known.
     lost: AtomicBool,
@@ -103,6 +104,7 @@ impl Slot {
             generation,
             position: watch::Sender::new(resume.seq),
             rewound: Mutex::new(Rewound::of(resume)),
+            known: Mutex::default(),
             paused: Mutex::default(),
             lost: AtomicBool::new(false),
             interrupted: Mutex::default(),
@@ -133,6 +135,7 @@ impl Slot {
     /// Goes back (or on) to where a store says. A pause behind that comes again with its event.
     pub(super) fn rewind(&self, resume: Resume) {
         let seq = resume.seq;
+        lock(&self.known).rewind(self.position(), seq);
         *lock(&self.rewound) = Rewound::of(resume);
         if !self.lost.load(Ordering::Relaxed) {
             *lock(&self.paused) = None;
@@ -140,9 +143,15 @@ impl Slot {
         self.position.send_replace(seq);
     }
 
-    /// A row as it was at the position, where the store may have a later one.
-    pub(super) fn rewound(&self, key: &RowKey) -> Option<Option<Bytes>> {
-        lock(&self.rewound).get(key).cloned()
+    /// From now on it keeps in mind what its rows are: for stores where every row that is read is a request.
+    pub(super) fn keeps_in_mind(&self) {
+        *lock(&self.known) = Known::beginning(self.position());
+    }
+
+    /// A row as it is at the position, if the store need not or must not be asked: it may have a later one.
+    pub(super) fn known(&self, key: &RowKey) -> Option<Option<Bytes>> {
+        let rewound = lock(&self.rewound).get(key).cloned();
+        rewound.or_else(|| lock(&self.known).get(key))
     }
 
     /// Rows can hold changes of events up to here.
@@ -153,6 +162,7 @@ impl Slot {
     /// A batch was made: later ones read what it made of the rows. Should its writing fail, [`Self::rewind`] comes next.
     pub(super) fn made(&self, outcome: &Outcome) {
         lock(&self.rewound).advance(outcome);
+        lock(&self.known).learn(outcome);
     }
 
     /// To wait for a position.

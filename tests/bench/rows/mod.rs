@@ -2,6 +2,9 @@
 
 mod alone;
 mod archive;
+mod cluster_list;
+mod cluster_rebuild;
+mod cluster_visible;
 mod commands;
 mod growth;
 mod import;
@@ -9,12 +12,13 @@ mod mail;
 mod memory;
 mod page;
 mod rebuild;
+mod scaling;
 mod visible;
 
 use crate::{AnyError, Scale, table::Outcome};
 
 /// In the order in which they are measured; `visible` uses what `commands` found.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 16] = [
     "commands",
     "alone",
     "rebuild",
@@ -27,6 +31,10 @@ pub(crate) const NAMES: [&str; 12] = [
     "mail-memory",
     "mail-latency",
     "archive",
+    "cluster-rebuild",
+    "cluster-visible",
+    "cluster-list",
+    "scaling",
 ];
 
 /// Clients at once where a row speaks of full load.
@@ -47,6 +55,10 @@ pub(crate) async fn run(name: &str, scale: Scale, peak: &mut Option<f64>) -> Res
         "growth" => growth::measure(scale).await,
         "memory" => memory::measure(scale).await,
         "archive" => archive::measure(scale).await,
+        "cluster-rebuild" => cluster_rebuild::measure(scale).await,
+        "cluster-visible" => cluster_visible::measure(scale).await,
+        "cluster-list" => cluster_list::measure(scale).await,
+        "scaling" => scaling::measure(scale).await,
         "mail" => mail::speed(scale).await,
         "mail-memory" => mail::memory(scale).await,
         "mail-latency" => mail::latency(scale).await,

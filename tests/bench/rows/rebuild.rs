@@ -29,7 +29,9 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Events a lane takes at once, so the rows of the ceiling are written in the same batches.
-const BATCH: usize = 2_000;
+pub(super) const BATCH: usize = 2_000;
+/// Events of one request to the log.
+const PIECE: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
@@ -58,7 +60,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
 }
 
 /// What happens to contacts: of twenty events eleven are new ones, five tags, two consents, two changes.
-fn mix(sample: &Sample, count: usize) -> Result<Vec<Outgoing>, AnyError> {
+pub(super) fn mix(sample: &Sample, count: usize) -> Result<Vec<Outgoing>, AnyError> {
     let stored = sample.stored();
     let Some(ContactEvent::Created(created)) = ContactEvent::decode(&stored.envelope.kind, 1, &stored.body)? else {
         return Err("the sample is not a creation".into());
@@ -109,7 +111,7 @@ async fn read(log: &Log, last: u64) -> Result<Duration, AnyError> {
 }
 
 /// The row batches the views make of the whole log.
-async fn rows(log: &Log, last: u64) -> Result<Vec<WriteBatch>, AnyError> {
+pub(super) async fn rows(log: &Log, last: u64) -> Result<Vec<WriteBatch>, AnyError> {
     let store = ReadStore::Memory(MemoryStore::new());
     let generation = |view: &str, version| Generation { view: view.to_owned(), version, number: 0 };
     let slots: Vec<Slot> = projections()
@@ -119,9 +121,12 @@ async fn rows(log: &Log, last: u64) -> Result<Vec<WriteBatch>, AnyError> {
         .collect();
     let (mut batches, mut at) = (Vec::new(), 0);
     while at < last {
-        let piece = log.bus.read_filtered(Family::Events, ">", at + 1, 1_000).await?;
-        let events: Vec<_> = piece.events.into_iter().map(Ok).collect();
-        at += events.len() as u64;
+        let mut events = Vec::new();
+        while events.len() < BATCH && at < last {
+            let piece = log.bus.read_filtered(Family::Events, ">", at + 1, PIECE).await?;
+            at += piece.events.len() as u64;
+            events.extend(piece.events.into_iter().map(Ok));
+        }
         let mut whole = WriteBatch::default();
         for slot in &slots {
             let batch = lane::changes(&store, slot, log.cell.as_str(), events.clone()).await?;
@@ -146,7 +151,7 @@ async fn write(batches: Vec<WriteBatch>) -> Result<Duration, AnyError> {
 }
 
 /// Lets the platform's own views catch up from nothing in a fresh store.
-async fn rebuild(log: &Log, last: u64) -> Result<Duration, AnyError> {
+pub(super) async fn rebuild(log: &Log, last: u64) -> Result<Duration, AnyError> {
     let folder = tempfile::tempdir()?;
     let store = ReadStore::Fjall(FjallStore::open(folder.path(), Options::default()).await?);
     let views = Views::open(log.cell.clone(), store, projections()).await?;

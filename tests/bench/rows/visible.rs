@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-const CLIENTS: usize = 64;
+pub(super) const CLIENTS: usize = 64;
 /// One of so many commands is looked for; the others are the load.
 const LOOKED_FOR: usize = 10;
 const BOUND_MS: f64 = 100.0;
@@ -41,14 +41,14 @@ pub(super) async fn measure(scale: Scale, peak: &mut Option<f64>) -> Result<Vec<
     Ok(vec![Outcome::bounded("acknowledged to visible, p99", measured, p99, BOUND_MS, "ms")])
 }
 
-struct Seen {
-    waits: Vec<Duration>,
-    commands: usize,
-    took: Duration,
+pub(super) struct Seen {
+    pub(super) waits: Vec<Duration>,
+    pub(super) commands: usize,
+    pub(super) took: Duration,
 }
 
 /// Sends each client's requests at a fixed pace. A late client does not hurry: the load stays what was asked for.
-async fn paced(
+pub(super) async fn paced(
     address: SocketAddr,
     clients: Vec<Vec<Vec<u8>>>,
     read: Vec<u8>,

@@ -1,7 +1,7 @@
 //! Writes: the rows of a batch first, all partitions at once, then its checkpoints.
 //!
-//! Rows of one partition go together in unlogged batches, which cost one request and one mutation; batches over several
-//! partitions are never made. So a batch of the contract is not one step here: readers can see a part of it, and after a
+//! Rows of one partition go together in unlogged batches, which cost one request and one mutation, also when they are in several
+//! tables: a contact's record and the entry of its timeline have the same key. Batches over several partitions are never made. So a batch of the contract is not one step here: readers can see a part of it, and after a
 //! failure a part of it may be stored. That is harmless, because every row carries its time, so the same batch again, whole
 //! or in other pieces, ends in the same rows; and a checkpoint is written only after every row before it was acknowledged.
 
@@ -16,7 +16,10 @@ use scylla::{
     },
     statement::batch::{Batch, BatchType},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Most rows of one request.
 const ROWS: usize = 50;
@@ -25,10 +28,10 @@ const BYTES: usize = 32 * 1024;
 /// Requests under way at once for one batch.
 const REQUESTS: usize = 64;
 
-/// The changes of one partition, by sort key.
-type Changes = BTreeMap<Vec<u8>, Cell>;
-type Piece = Vec<(Vec<u8>, Cell)>;
-type Place = (TableId, Arc<str>, String);
+/// The changes of one partition, by table and sort key.
+type Changes = BTreeMap<(TableId, Vec<u8>), Cell>;
+type Piece = Vec<((TableId, Vec<u8>), Cell)>;
+type Place = (Arc<str>, String);
 
 /// One change as the values of its statement.
 #[derive(Debug)]
@@ -71,7 +74,10 @@ impl Shared {
         match self.send(&place, &piece).await {
             Err(Fault::Gone) => {
                 let again = async {
-                    self.create_again(&place.0).await?;
+                    let tables: BTreeSet<&TableId> = piece.iter().map(|((table, _), _)| table).collect();
+                    for table in tables {
+                        self.create_again(table).await?;
+                    }
                     self.send(&place, &piece).await
                 };
                 again.await.map_err(|fault| fault.into_error(&self.place))
@@ -80,29 +86,29 @@ impl Shared {
         }
     }
 
-    async fn send(&self, (table, tenant, partition): &Place, piece: &[(Vec<u8>, Cell)]) -> Result<(), Fault> {
+    async fn send(&self, (tenant, partition): &Place, piece: &Piece) -> Result<(), Fault> {
         let failed = |error| self.fault("write rows", error);
-        let table = self.table_or_create(table).await?;
-        let mut batch = Batch::new(BatchType::Unlogged);
-        let mut values = Vec::with_capacity(piece.len());
-        for (sort, cell) in piece {
+        let (mut statements, mut values) = (Vec::with_capacity(piece.len()), Vec::with_capacity(piece.len()));
+        for ((table, sort), cell) in piece {
+            let table = self.table_or_create(table).await?;
             let ts = timestamp(cell.ts)?;
             match &cell.body {
                 Some(body) => {
-                    batch.append_statement(table.put(self).await?.clone());
+                    statements.push(table.put(self).await?.clone());
                     values.push(Values::Put(tenant, partition, sort, body, ts));
                 }
                 None => {
-                    batch.append_statement(table.delete(self).await?.clone());
+                    statements.push(table.delete(self).await?.clone());
                     values.push(Values::Delete(ts, tenant, partition, sort));
                 }
             }
         }
-        if let ([single], [(_, cell)]) = (&values[..], piece) {
-            let statement = if cell.body.is_some() { table.put(self).await? } else { table.delete(self).await? };
+        if let ([statement], [single]) = (&statements[..], &values[..]) {
             self.session.execute_unpaged(statement, single).await.map_err(failed)?;
             return Ok(());
         }
+        let mut batch = Batch::new(BatchType::Unlogged);
+        statements.into_iter().for_each(|statement| batch.append_statement(statement));
         batch.set_is_idempotent(true);
         self.session.batch(&batch, &values).await.map_err(failed)?;
         Ok(())
@@ -117,11 +123,12 @@ fn by_partition(ops: Vec<RowOp>) -> BTreeMap<Place, Changes> {
             RowOp::Put { key, ts, body } => (key, Cell { ts, body: Some(body) }),
             RowOp::Delete { key, ts } => (key, Cell { ts, body: None }),
         };
-        let changes = places.entry((key.table, key.tenant, key.partition)).or_default();
-        match changes.get_mut(&key.sort) {
+        let changes = places.entry((key.tenant, key.partition)).or_default();
+        let row = (key.table, key.sort);
+        match changes.get_mut(&row) {
             Some(known) if cell.wins_over(known) => *known = cell,
             Some(_) => {}
-            None => drop(changes.insert(key.sort, cell)),
+            None => drop(changes.insert(row, cell)),
         }
     }
     places
@@ -131,14 +138,14 @@ fn by_partition(ops: Vec<RowOp>) -> BTreeMap<Place, Changes> {
 fn pieces(changes: Changes) -> Vec<Piece> {
     let mut out = Vec::new();
     let (mut piece, mut bytes) = (Vec::new(), 0);
-    for (sort, cell) in changes {
-        let size = sort.len() + cell.body.as_ref().map_or(0, |body| body.len());
+    for (row, cell) in changes {
+        let size = row.1.len() + cell.body.as_ref().map_or(0, |body| body.len());
         if !piece.is_empty() && (piece.len() == ROWS || bytes + size > BYTES) {
             out.push(std::mem::take(&mut piece));
             bytes = 0;
         }
         bytes += size;
-        piece.push((sort, cell));
+        piece.push((row, cell));
     }
     if !piece.is_empty() {
         out.push(piece);
@@ -153,7 +160,11 @@ mod tests {
     use bytes::Bytes;
 
     fn put(partition: &str, sort: u16, ts: u64, size: usize) -> RowOp {
-        let table = TableId::try_new("t_v1_g0.x").unwrap();
+        put_into("t_v1_g0.x", partition, sort, ts, size)
+    }
+
+    fn put_into(table: &str, partition: &str, sort: u16, ts: u64, size: usize) -> RowOp {
+        let table = TableId::try_new(table).unwrap();
         let key =
             RowKey { table, tenant: "acme".into(), partition: partition.into(), sort: sort.to_be_bytes().to_vec() };
         RowOp::Put { key, ts, body: Bytes::from(vec![7; size]) }
@@ -166,6 +177,16 @@ mod tests {
         let sizes: Vec<Vec<usize>> =
             places.into_values().map(|changes| pieces(changes).iter().map(Vec::len).collect()).collect();
         assert_eq!(sizes, [vec![50, 50, 20], vec![1, 1]]);
+    }
+
+    #[test]
+    fn rows_of_one_partition_go_together_from_all_tables() {
+        let tables = ["t_v1_g0.x", "u_v1_g0.y"];
+        let places = by_partition(tables.iter().map(|table| put_into(table, "a", 1, 1, 10)).collect());
+        let pieces: Vec<Piece> = places.into_values().flat_map(pieces).collect();
+        let names: Vec<Vec<&str>> =
+            pieces.iter().map(|piece| piece.iter().map(|((table, _), _)| table.as_str()).collect()).collect();
+        assert_eq!(names, [tables]);
     }
 
     #[test]
