@@ -70,7 +70,9 @@ async fn digests(client: &Client) -> BTreeMap<String, String> {
         let items = views["items"].as_array().into_iter().flatten();
         items.filter(|view| view["generation"] == *name).find_map(|view| view["view"].as_str()).map(str::to_owned)
     };
-    let found = client.get("/v1/views/digests").send().await.expect(200).json();
+    // It reads every row, of a cluster one partition after the other.
+    let patience = std::time::Duration::from_secs(300);
+    let found = client.get("/v1/views/digests").within(patience).send().await.expect(200).json();
     let items = found["items"].as_array().expect("items").iter();
     let digest = |item: &Value| {
         let view = view_of(&item["generation"]).unwrap_or_else(|| panic!("no view of {item}"));

@@ -139,6 +139,12 @@ impl Ask {
         self
     }
 
+    /// For an answer that takes longer than others.
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.request = self.request.timeout(patience);
+        self
+    }
+
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
