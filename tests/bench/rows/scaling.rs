@@ -148,7 +148,7 @@ async fn parts(count: usize) -> Result<Figures, AnyError> {
     let second = Platform::join("api", &environment)?;
     second.settle().await?;
     let index_us = (second.own_processor_time()?.saturating_sub(began_with)).as_secs_f64() * 1e6 / last as f64;
-    let index_bytes = folder_bytes(&second.data_dir())? as f64 / last as f64;
+    let index_bytes = folder_bytes(&second.data_dir().join("search"))? as f64 / last as f64;
     drop(second);
 
     let batches = rebuild::rows(log, last).await?;
