@@ -52,7 +52,7 @@ impl Extent {
     fn of_this_run(dice: &mut Dice) -> Self {
         let bound = std::env::var("MILLRACE_CLUSTER_CHAOS").ok();
         let is_whole = bound.is_some();
-        let seconds = bound.and_then(|bound| bound.parse().ok()).unwrap_or(30);
+        let seconds = bound.and_then(|bound| bound.parse().ok()).unwrap_or(60);
         let (victims, recipients, watch) = match is_whole {
             true => (Victim::all(dice), 600, 11),
             false => (vec![Victim::Worker, Victim::Nats(1 + dice.below(3) as usize), Victim::Api(0)], 100, 3),
