@@ -100,11 +100,15 @@ impl Bus {
         let request = json!({ "seq": from.max(1), "next_by_subj": filter, "batch": batch, "max_bytes": ANSWER });
         let mut patience = self.patience(stream);
         loop {
-            let answer = self.direct_get(stream, &request).await?;
+            let mut answer = self.direct_get(stream, &request).await?;
             let last = answer.messages.last().and_then(message::direct_position);
             let next = last.map_or(from, |(_, seq)| seq + 1);
             // It says that nothing follows: nothing that it has.
-            if answer.pending > 0 || answer.messages.len() >= batch || !self.leader_has(stream, filter, next).await? {
+            if answer.pending > 0 || !self.leader_has(stream, filter, next).await? {
+                return Ok(answer);
+            }
+            if answer.messages.len() >= batch {
+                answer.pending = 1;
                 return Ok(answer);
             }
             patience.a_moment().await?;
