@@ -55,3 +55,9 @@ need_pip() {
     python3 -m pip --version >/dev/null 2>&1 ||
         die "python3 has no pip: install it (Debian: apt-get install python3-pip), then run this again"
 }
+
+# is_alive HOME: whether the process runs whose number is in HOME/pid.
+is_alive() {
+    [ -f "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null &&
+        ! grep -q '^State:[[:space:]]*Z' "/proc/$(cat "$1/pid")/status" 2>/dev/null
+}

@@ -1,14 +1,8 @@
 //! From a command's acknowledgement to a read that shows it, with the views on one node of Cassandra.
 
 use super::{commands, visible};
-use crate::{
-    AnyError, Scale,
-    cassandra::Cassandra,
-    contacts, load,
-    platform::Platform,
-    table::{Outcome, quantile_ms},
-};
-use std::time::{Duration, Instant};
+use crate::{AnyError, Scale, cassandra::Cassandra, platform::Platform, table::Outcome};
+use std::time::Instant;
 
 const BOUND_MS: f64 = 250.0;
 
@@ -24,18 +18,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
     platform.settle().await?;
     // Beyond what is seen as fast as it is accepted there is no bounded time.
     let peak = count as f64 / began.elapsed().as_secs_f64();
-    let wanted = peak / 2.0;
-    let requests = contacts::requests(&platform, (wanted * scale.of(30.0, 10.0)) as usize);
-    let tail = platform.request("GET", "/v1/contacts/", "", "");
-    let pace = Duration::from_secs_f64(visible::CLIENTS as f64 / wanted);
-    let (address, clients) = (platform.address(), load::deal(requests, visible::CLIENTS));
-    let seen = load::on_one_thread(visible::paced(address, clients, tail, pace)).await?;
-    let p99 = quantile_ms(&seen.waits, 0.99);
-    let measured = format!(
-        "{p99:.1} ms (p50 {:.1}, {} looked for, {:.0} commands/s; peak {peak:.0}/s, accepted at {accepted:.0}/s)",
-        quantile_ms(&seen.waits, 0.5),
-        seen.waits.len(),
-        seen.commands as f64 / seen.took.as_secs_f64()
-    );
-    Ok(vec![Outcome::bounded("acknowledged to visible on Cassandra, p99", measured, p99, BOUND_MS, "ms")])
+    let seen = visible::at_pace(&platform, peak / 2.0, scale.of(30.0, 10.0)).await?;
+    let beside = format!("; peak {peak:.0}/s, accepted at {accepted:.0}/s");
+    Ok(vec![seen.outcome("acknowledged to visible on Cassandra, p99", &beside, BOUND_MS)])
 }

@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-pub(super) const CLIENTS: usize = 64;
+const CLIENTS: usize = 64;
 /// One of so many commands is looked for; the others are the load.
 const LOOKED_FOR: usize = 10;
 const BOUND_MS: f64 = 100.0;
@@ -24,31 +24,41 @@ pub(super) async fn measure(scale: Scale, peak: &mut Option<f64>) -> Result<Vec<
     let warm = commands::round(&platform, scale.of(10_000, 5_000)).await?;
     let peak = *peak.get_or_insert(warm);
     platform.settle().await?;
-    let wanted = peak / 2.0;
-    let count = (wanted * scale.of(20.0, 8.0)) as usize;
-    let requests = contacts::requests(&platform, count);
-    let tail = platform.request("GET", "/v1/contacts/", "", "");
-    let pace = Duration::from_secs_f64(CLIENTS as f64 / wanted);
-    let (address, clients) = (platform.address(), load::deal(requests, CLIENTS));
-    let seen = load::on_one_thread(paced(address, clients, tail, pace)).await?;
-    let p99 = quantile_ms(&seen.waits, 0.99);
-    let measured = format!(
-        "{p99:.1} ms (p50 {:.1}, {} looked for, {:.0} commands/s)",
-        quantile_ms(&seen.waits, 0.5),
-        seen.waits.len(),
-        seen.commands as f64 / seen.took.as_secs_f64()
-    );
-    Ok(vec![Outcome::bounded("acknowledged to visible, p99", measured, p99, BOUND_MS, "ms")])
+    let seen = at_pace(&platform, peak / 2.0, scale.of(20.0, 8.0)).await?;
+    Ok(vec![seen.outcome("acknowledged to visible, p99", "", BOUND_MS)])
 }
 
 pub(super) struct Seen {
-    pub(super) waits: Vec<Duration>,
-    pub(super) commands: usize,
-    pub(super) took: Duration,
+    waits: Vec<Duration>,
+    commands: usize,
+    took: Duration,
+}
+
+impl Seen {
+    /// The p99; `beside` is said after it.
+    pub(super) fn outcome(&self, name: &str, beside: &str, bound_ms: f64) -> Outcome {
+        let p99 = quantile_ms(&self.waits, 0.99);
+        let measured = format!(
+            "{p99:.1} ms (p50 {:.1}, {} looked for, {:.0} commands/s{beside})",
+            quantile_ms(&self.waits, 0.5),
+            self.waits.len(),
+            self.commands as f64 / self.took.as_secs_f64()
+        );
+        Outcome::bounded(name, measured, p99, bound_ms, "ms")
+    }
+}
+
+/// So many commands a second, and how long it takes until some of them are seen.
+pub(super) async fn at_pace(platform: &Platform, wanted: f64, seconds: f64) -> Result<Seen, AnyError> {
+    let requests = contacts::requests(platform, (wanted * seconds) as usize);
+    let tail = platform.request("GET", "/v1/contacts/", "", "");
+    let pace = Duration::from_secs_f64(CLIENTS as f64 / wanted);
+    let (address, clients) = (platform.address(), load::deal(requests, CLIENTS));
+    load::on_one_thread(paced(address, clients, tail, pace)).await
 }
 
 /// Sends each client's requests at a fixed pace. A late client does not hurry: the load stays what was asked for.
-pub(super) async fn paced(
+async fn paced(
     address: SocketAddr,
     clients: Vec<Vec<Vec<u8>>>,
     read: Vec<u8>,
