@@ -61,3 +61,12 @@ is_alive() {
     [ -f "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null &&
         ! grep -q '^State:[[:space:]]*Z' "/proc/$(cat "$1/pid")/status" 2>/dev/null
 }
+
+# tests_binary: prints where the crate `tests` was built; ends the script when cargo does not say.
+tests_binary() {
+    local found
+    found="$(cargo test --workspace --lib --no-run --message-format=json 2>/dev/null |
+        sed -n 's|.*"name":"tests".*"executable":"\([^"]*\)".*|\1|p' | tail -n 1)"
+    [ -n "$found" ] || die "cargo did not say where the tests are"
+    echo "$found"
+}
