@@ -4,6 +4,7 @@
 //! the secret of the tenant's claim hashes. Persons' keys are made ahead in batches ([`KeyDirectory::fresh`]), because
 //! a key must be durable before the first event that is sealed with it, and a durable write costs as much as a command.
 
+mod cache;
 mod pool;
 mod store;
 mod wrap;
@@ -14,17 +15,16 @@ use crate::{
     ids::{KeyId, TenantId},
     sealed::{Keyring, SealingKey, hex, keyed_hash},
 };
+use cache::Cache;
 use pool::Pool;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 pub use store::KeyError;
 use store::{KeyStore, Slot};
 pub use wrap::RootKey;
-
-/// Keys kept in memory; an evicted one is read again.
-const CACHED_KEYS: usize = 50_000;
 
 /// The key directory of one cell. Cheap to clone.
 #[derive(Clone)]
@@ -34,7 +34,8 @@ struct Inner {
     root: RootKey,
     store: KeyStore,
     tenants: Mutex<HashMap<TenantId, Arc<TenantKey>>>,
-    cache: Mutex<HashMap<KeyId, Arc<SealingKey>>>,
+    /// One that is forgotten is read again.
+    cache: Mutex<Cache>,
     pool: Pool,
 }
 
@@ -89,7 +90,8 @@ impl KeyDirectory {
     }
 
     fn over(store: KeyStore, root: RootKey) -> Self {
-        Self(Arc::new(Inner { root, store, tenants: Mutex::default(), cache: Mutex::default(), pool: Pool::default() }))
+        let cache = Mutex::new(Cache::new(Instant::now()));
+        Self(Arc::new(Inner { root, store, tenants: Mutex::default(), cache, pool: Pool::default() }))
     }
 
     /// The tenant's key; `None` when the tenant was never created or was erased.
@@ -170,10 +172,11 @@ impl KeyDirectory {
         let mut ring = Keyring::default();
         let mut missing = Vec::new();
         {
-            let cache = lock(&self.0.cache);
+            let mut cache = lock(&self.0.cache);
+            cache.age(Instant::now());
             for id in ids {
-                match cache.get(id) {
-                    Some(key) => ring.insert(key.clone()),
+                match cache.get(*id) {
+                    Some(key) => ring.insert(key),
                     None => missing.push(Slot::Person(*id)),
                 }
             }
@@ -195,20 +198,19 @@ impl KeyDirectory {
         Ok(ring)
     }
 
-    /// Destroys a person's key: its bytes are overwritten in the directory. Doing it again changes nothing.
+    /// Destroys a person's key: its bytes are overwritten in the directory. Doing it again changes nothing. Another process that
+    /// has read it forgets it within ten minutes.
     pub async fn destroy(&self, tenant: &TenantId, id: KeyId) -> Result<(), KeyError> {
-        lock(&self.0.cache).remove(&id);
+        lock(&self.0.cache).remove(id);
         self.0.store.erase(tenant, Slot::Person(id)).await?;
-        lock(&self.0.cache).remove(&id);
+        lock(&self.0.cache).remove(id);
         Ok(())
     }
 
     fn remember(&self, keys: &[Arc<SealingKey>]) {
-        let mut cache = lock(&self.0.cache);
-        if cache.len() + keys.len() > CACHED_KEYS {
-            cache.clear();
-        }
-        cache.extend(keys.iter().map(|key| (key.id, key.clone())));
+        let (mut cache, now) = (lock(&self.0.cache), Instant::now());
+        cache.age(now);
+        keys.iter().for_each(|key| cache.insert(key.clone(), now));
     }
 }
 
@@ -254,7 +256,7 @@ mod tests {
         keys.create_tenant(&demo()).await.unwrap();
         keys.create_tenant(&other).await.unwrap();
         let key = keys.fresh(&demo()).await.unwrap();
-        lock(&keys.0.cache).clear();
+        *lock(&keys.0.cache) = Cache::new(Instant::now());
         assert!(keys.load(&other, &[key.id]).await.unwrap().is_empty());
     }
 }

@@ -125,7 +125,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
     oracle::no_gaps(&events, position);
     oracle::exactly_once(&events, &books, since);
     let (orders, stock) = oracle::shop(&events);
-    oracle::erased_are_unreadable(&events);
+    oracle::erased_are_unreadable(&client).await;
     let rows = rebuild::equals(&client).await;
     oracle::unique_emails(&rows["contacts"].values().cloned().collect::<Vec<_>>(), &events);
     assert_eq!(rows["orders"].len(), orders.len());

@@ -2,7 +2,7 @@
 
 use crate::support::{Client, eventually};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The views that keep what the clients changed.
 const VIEWS: [&str; 3] = ["contacts", "products", "orders"];
@@ -42,7 +42,23 @@ pub(super) async fn equals(client: &Client) -> BTreeMap<&'static str, BTreeMap<S
         let living = before.iter().filter(|(_, row)| row["erased"] != true).map(|(id, _)| id.clone());
         let living: Vec<String> = living.collect();
         // Workers may have written since, and the index follows the rows.
-        eventually("search lists what the rows have", 30, async || indexed(client, view).await == living).await;
+        let mut listed = Vec::new();
+        for _ in 0..150 {
+            listed = indexed(client, view).await;
+            if listed == living {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        let (index, stored): (BTreeSet<&String>, BTreeSet<&String>) =
+            (listed.iter().collect(), living.iter().collect());
+        let row = |id: &&String| before[*id].to_string();
+        let missing: Vec<String> = stored.difference(&index).map(row).collect();
+        let (more, ready) = (index.difference(&stored).collect::<Vec<_>>(), client.get("/readyz").send().await.json());
+        assert_eq!(
+            listed, living,
+            "{view}: search does not list {missing:#?}, and lists {more:?} beside them; {ready}"
+        );
         let at = |what: &str| format!("/v1/views/{view}/{what}");
         let built = client.post(&at("build"), &json!({})).send().await.expect(200).json();
         let name = built["generation"].as_str().expect("a generation").to_owned();

@@ -50,16 +50,18 @@ async fn two_processes_that_write_the_same_end_in_the_same_rows() {
             .collect(),
         marks: vec![mark(seq)],
     };
-    // One is ahead of the other, and both write all of it.
+    // One is ahead of the other, and both write all of it. A table that the other one has just made may not take rows yet.
+    let write =
+        async |store: &ReadStore, seq: u64| patiently(async || store.write(batch(seq as u32 * 25, seq)).await).await;
     let ahead = async {
         for seq in 1..=6 {
-            one.write(batch(seq as u32 * 25, seq)).await.expect("written");
+            write(&one, seq).await;
         }
     };
     let behind = async {
         for seq in 1..=6 {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            other.write(batch(seq as u32 * 25, seq)).await.expect("written");
+            write(&other, seq).await;
         }
     };
     tokio::join!(ahead, behind);
@@ -223,7 +225,7 @@ async fn rows_outlive_the_loss_of_a_node() {
     assert_eq!(marked, Some(u64::from(written)));
 }
 
-/// What lanes and readers do: while the cluster is busy with the loss of a node, it is asked again.
+/// What lanes and readers do: while the cluster is busy with the loss of a node, or with a new table, it is asked again.
 async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, ReadStoreError>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     loop {

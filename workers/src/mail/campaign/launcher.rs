@@ -29,8 +29,9 @@ use writers::mail::{
 
 /// How long search may take to know what the log has at the launch.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Contacts asked for at once: two chunks.
-const PAGE: usize = 2 * MAX_RECIPIENTS;
+/// Contacts asked for at once: twenty chunks. Each page is a walk over all who match, so that few large ones make the freezing of
+/// a large audience short; one takes some megabytes.
+const PAGE: usize = 20 * MAX_RECIPIENTS;
 
 /// What is frozen.
 pub(super) struct Wanted<'a> {

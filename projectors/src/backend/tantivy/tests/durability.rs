@@ -33,6 +33,30 @@ async fn what_was_not_committed_is_lost_together_with_its_checkpoint() {
     assert_eq!(index.search(Query::new("acme")).await.unwrap().ids[0].id, "1");
 }
 
+/// A process was killed between a commit and the merge that it made due; the next one merges before it commits anything.
+#[tokio::test]
+async fn a_merge_after_reopening_keeps_no_document_beside_its_successor() {
+    let Bench { index, dir } = Bench::new().await;
+    let put = |ids: std::ops::Range<u32>| ids.map(|id| Change::Put(page(id, "Old", ""))).collect::<Vec<_>>();
+    // The larger segment comes first in a merge. The last commit touches the smaller one.
+    for changes in [put(0..20), put(20..30), vec![delete("acme", "pages", "29")]] {
+        index.apply(changes).await.unwrap();
+        index.commit(BTreeMap::new()).await.unwrap();
+    }
+    drop(index);
+    let index = SearchIndex::open(dir.path(), Options::default()).await.unwrap();
+    index.apply(vec![Change::Put(page(25, "New", ""))]).await.unwrap();
+    let mut segments = index.shared.index.searchable_segment_metas().unwrap();
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.max_doc()));
+    let ids: Vec<_> = segments.iter().map(tantivy::SegmentMeta::id).collect();
+    assert_eq!(ids.len(), 2);
+    index.shared.write("merge", |writer| Ok(writer.merge(&ids))).unwrap().wait().unwrap();
+    index.commit(BTreeMap::new()).await.unwrap();
+    assert_eq!(index.doc_count(), 29);
+    let query = Query { text: Some("new".into()), ..Query::new("acme") };
+    assert_eq!(index.search(query).await.unwrap().ids.len(), 1);
+}
+
 #[tokio::test]
 async fn the_same_changes_twice_change_nothing() {
     let bench = Bench::new().await;
