@@ -16,6 +16,7 @@
 mod digest;
 mod durability;
 mod log;
+mod many;
 mod marks;
 mod notes;
 mod options;
