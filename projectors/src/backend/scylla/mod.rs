@@ -27,7 +27,7 @@ mod table;
 mod write;
 
 pub use log::{Belonging, LogIdentity};
-pub use options::{Credentials, Options, Probe};
+pub use options::{Credentials, Moment, Options, Probe};
 
 use crate::read_store::{
     MAX_PAGE, Mark, Page, ReadStoreError, ReadStorePort, Resume, RowKey, RowOp, Scan, Step, StoredRow, TableId,
@@ -262,6 +262,7 @@ impl ReadStorePort for ScyllaStore {
     async fn advance(&self, ops: Vec<RowOp>, steps: Vec<Step>) -> Result<(), ReadStoreError> {
         let batch = WriteBatch { ops, marks: self.shared.due_marks(&steps) };
         batch.check()?;
+        self.shared.options.reached(Moment::Begins)?;
         self.shared.note(&steps).await?;
         self.shared.write(batch).await
     }
