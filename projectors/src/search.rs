@@ -72,5 +72,6 @@ pub const MAX_SORTS: usize = 4;
 pub const MAX_FACETS: usize = 10;
 /// Most values answered for one facet: those with the highest counts.
 pub const MAX_FACET_VALUES: usize = 100;
-/// Most hits in one answer.
-pub const MAX_LIMIT: usize = 1000;
+/// Most hits in one answer: what takes some megabytes. Every page is a walk over all that match, so work over all of them asks for
+/// as many as this; people are given fewer.
+pub const MAX_LIMIT: usize = 10_000;

@@ -62,10 +62,10 @@ struct Inner {
     newest: Newest,
 }
 
-/// The chunk that grows, as far as it was read: cutting a busy log into segments covers the same chunk many times. The copies at
-/// all providers share it.
+/// The chunk that grows and the one before it, as far as they were read: cutting a busy log into segments covers the same chunk
+/// many times. The copies at all providers share them, and are not at the same one when it comes to its end.
 #[derive(Clone, Default)]
-pub struct Newest(Arc<Mutex<Reached>>);
+pub struct Newest(Arc<Mutex<[Reached; 2]>>);
 
 #[derive(Default)]
 struct Reached {
@@ -241,12 +241,13 @@ impl KeyCopies {
     async fn live(&self, number: u64) -> Result<Chunk, KeyCopyError> {
         let (first, end) = (number * CHUNK + 1, (number + 1) * CHUNK);
         let mut newest = self.0.newest.0.lock().await;
+        let newest = &mut newest[usize::from(!number.is_multiple_of(2))];
         // Before the values: one that is written meanwhile may be here and not be promised, and one that is erased
         // meanwhile is noticed the next time.
         let state = self.0.bus.latest_state(KIND).await?;
         let upto = state.last.min(end);
         let grown = newest.number == number && newest.erased == state.erased && newest.upto >= first;
-        let reached = if grown { std::mem::take(&mut *newest) } else { Reached::default() };
+        let reached = if grown { std::mem::take(newest) } else { Reached::default() };
         let (mut keys, mut from) = (reached.keys, first.max(reached.upto + 1));
         while from <= upto {
             let (values, more) = self.0.bus.latest_from(KIND, from, READ).await?;

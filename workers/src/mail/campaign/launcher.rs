@@ -18,7 +18,7 @@ use projectors::{
     RecordView,
     crm::contacts::{Contacts, FILTERABLE, OF_FACTS},
     mail::{campaigns::purpose_word, suppressions::Suppressions},
-    search::{Cursor, FieldValue, Filter, Op, Query, grammar},
+    search::{Cursor, FieldValue, Filter, MAX_LIMIT, Op, Query, grammar},
 };
 use std::{collections::VecDeque, time::Duration};
 use uuid::Uuid;
@@ -29,9 +29,8 @@ use writers::mail::{
 
 /// How long search may take to know what the log has at the launch.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Contacts asked for at once: twenty chunks. Each page is a walk over all who match, so that few large ones make the freezing of
-/// a large audience short; one takes some megabytes.
-const PAGE: usize = 20 * MAX_RECIPIENTS;
+/// Contacts asked for at once: each page is a walk over all who match, so that few large ones freeze a large audience sooner.
+const PAGE: usize = MAX_LIMIT;
 
 /// What is frozen.
 pub(super) struct Wanted<'a> {
