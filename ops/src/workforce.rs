@@ -35,13 +35,28 @@ impl Staff {
 impl Workforce for Staff {
     fn workers(&self) -> Vec<WorkerJson> {
         match &self.everybody {
-            Some(news) => self.parked(news.workers()),
+            // Others tell of theirs once a second; who was paused through this process is paused.
+            Some(news) => {
+                let said = |worker: WorkerJson| {
+                    let is_paused = self.board.is_paused(&worker.name);
+                    paused(worker, is_paused)
+                };
+                self.parked(news.workers().into_iter().map(said).collect())
+            }
             None => self.own(),
         }
     }
 
     fn own(&self) -> Vec<WorkerJson> {
         self.parked(shown(&self.roster))
+    }
+}
+
+/// A worker of another process as the log has it, which may be ahead of what the worker said last. One that ended is not paused.
+fn paused(worker: WorkerJson, is_paused: bool) -> WorkerJson {
+    match is_paused && worker.state != WorkerState::Stopped.as_str() {
+        true => WorkerJson { state: WorkerState::Paused.as_str().to_owned(), ..worker },
+        false => worker,
     }
 }
 
@@ -60,4 +75,31 @@ pub fn shown(roster: &Roster) -> Vec<WorkerJson> {
         last_error: glance.trouble.map(|trouble| WorkerError { at: trouble.at.to_string(), why: trouble.why }),
     };
     roster.glances().into_iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_paused_as_soon_as_the_log_says_so_unless_it_ended() {
+        let worker = |state: WorkerState| WorkerJson {
+            name: "mail".into(),
+            process: Some("one/1".into()),
+            state: state.as_str().to_owned(),
+            position: 1,
+            lag: None,
+            in_flight: 0,
+            concurrency: 1,
+            done: 0,
+            parked: 0,
+            last_error: None,
+        };
+        let state = |of: WorkerState, is_paused: bool| paused(worker(of), is_paused).state;
+        for of in [WorkerState::Running, WorkerState::Standby, WorkerState::Paused] {
+            assert_eq!(state(of, true), "paused");
+            assert_eq!(state(of, false), of.as_str());
+        }
+        assert_eq!(state(WorkerState::Stopped, true), "stopped");
+    }
 }

@@ -56,15 +56,17 @@ async fn refund(client: &Client, order: Uuid, reference: &str, lines: &[(Uuid, u
 
 /// The fulfilment once its line of a product is in this state.
 pub(crate) async fn line(client: &Client, order: Uuid, product: Uuid, state: &str) -> Value {
-    let mut found = Value::Null;
-    eventually(&format!("the line is {state}"), 60, async || {
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
         let shown = client.get(&format!("/v1/fulfilments/{order}")).send().await.json();
         let mut lines = shown["lines"].as_array().into_iter().flatten();
-        found = lines.find(|line| line["product"] == product.to_string()).cloned().unwrap_or_default();
-        found["state"] == state
-    })
-    .await;
-    found
+        let found = lines.find(|line| line["product"] == product.to_string()).cloned().unwrap_or_default();
+        if found["state"] == state {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < end, "the line is not {state} within 60 s: {shown:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 /// The enrolments of a learner as the log has them: one `enrolment.enrolled` each.
