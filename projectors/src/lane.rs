@@ -1,14 +1,16 @@
 //! A lane follows one stream of a cell for a group of views that stand at the same place.
 //!
-//! It reads a batch, decodes it once, lets each view change its rows, and writes all rows and checkpoints in one batch.
+//! It reads a batch, decodes it once, lets each view change its rows, and writes all rows and checkpoints in one batch, one after the
+//! other; over a cluster it makes the next batch meanwhile ([`writing`]).
 //! An event that a view cannot take pauses that view before the event and says why; the others go on.
 
 mod batch;
 mod known;
 mod rewound;
 mod slot;
+mod writing;
 
-use crate::read_store::{Mark, ReadStore, ReadStoreError, ReadStorePort, RowOp, Step, WriteBatch};
+use crate::read_store::{Mark, ReadStore, ReadStoreError, ReadStorePort, WriteBatch};
 use batch::{ApplyError, Item, Outcome, items};
 use bus_schema::{
     Cell,
@@ -18,9 +20,13 @@ use bus_schema::{
 pub(crate) use slot::Heard;
 pub use slot::{Pause, Progress, Slot, ViewStatus};
 use std::{sync::Arc, time::Duration};
+use writing::{Made, Writing};
 
 /// Events taken at once at most. Bounds memory and the time between two checkpoints.
 const BATCH: usize = 2_000;
+/// So many at once come while the lane is behind. Fewer are not made beside a batch that is being written, but after it, together
+/// with what has come meanwhile: each of them is seen sooner, and in fewer batches.
+const BACKLOG: usize = 500;
 /// How long a lane waits for an event before it looks around (for resumed views, for shutdown).
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long it waits after the log or the read store could not be reached.
@@ -89,6 +95,15 @@ impl Lane {
 
     /// Follows until something goes wrong or a paused view wants to go on from further back.
     async fn follow(&self) -> Result<(), Trouble> {
+        self.slots.iter().for_each(|slot| slot.stands_at_its_position());
+        let mut writing = Writing::default();
+        let followed = self.follow_and_write(&mut writing).await;
+        // Nothing is written behind the back of who goes on.
+        writing.end().await.and(followed)
+    }
+
+    /// Over a cluster a batch is written while the next one is read and made.
+    async fn follow_and_write(&self, writing: &mut Writing) -> Result<(), Trouble> {
         let behind = self.slots.iter().filter(|slot| slot.is_running()).map(|slot| slot.position()).min();
         let Some(start) = behind else {
             tokio::time::sleep(PATIENCE).await;
@@ -98,49 +113,64 @@ impl Lane {
         let mut source = self.bus.follow(self.family, start + 1, Vec::new()).await.map_err(log)?;
         let mut next = start + 1;
         loop {
-            let batch = source.next_batch(BATCH, PATIENCE).await.map_err(log)?;
+            let mut batch = {
+                // What it has taken from the log would be lost if it were left.
+                let mut batch = std::pin::pin!(source.next_batch(BATCH, PATIENCE));
+                loop {
+                    tokio::select! {
+                        written = writing.end(), if writing.is_under_way() => written?,
+                        batch = &mut batch => break batch.map_err(log)?,
+                    }
+                }
+            };
+            if writing.is_under_way() && (1..BACKLOG).contains(&batch.len()) {
+                writing.end().await?;
+                batch.extend(source.next_batch(BATCH - batch.len(), Duration::ZERO).await.map_err(log)?);
+            }
             let running = || self.slots.iter().filter(|slot| slot.is_running());
-            if running().any(|slot| slot.position() + 1 < next) || running().next().is_none() {
+            if running().any(|slot| slot.stands() + 1 < next) || running().next().is_none() {
                 return Ok(());
             }
             if let Some(last) = batch.last().map(seq_of) {
-                self.process(batch).await?;
+                let made = self.make(batch, writing).await?;
+                writing.end().await?;
+                writing.begin(&self.store, made).await?;
                 next = last + 1;
             }
-            self.slots.iter().for_each(|slot| slot.goes_on());
+            if !writing.is_under_way() {
+                self.slots.iter().for_each(|slot| slot.goes_on());
+            }
         }
     }
 
-    /// Takes one batch into every running view.
-    async fn process(&self, batch: Vec<Followed>) -> Result<(), Trouble> {
+    /// Makes one batch of every running view.
+    async fn make(&self, batch: Vec<Followed>, writing: &mut Writing) -> Result<Made, Trouble> {
         let cell = self.cell();
         let items = items(batch);
-        let (mut ops, mut steps): (Vec<RowOp>, Vec<Step>) = Default::default();
-        let mut advanced = Vec::new();
-        let mut under_way = Vec::new();
-        for slot in self.slots.iter() {
-            under_way.push(slot.written().await);
+        let mut made = Made::default();
+        for (place, slot) in self.slots.iter().enumerate() {
+            let held = match writing.held(place) {
+                Some(held) => held,
+                None => Arc::new(slot.written().await),
+            };
             if !slot.is_running() {
+                made.pass_over();
                 continue;
             }
+            let since = slot.stands();
             let outcome = match batch::apply(&self.store, slot, &items).await {
                 Ok(outcome) => outcome,
                 Err(ApplyError::Store(error)) => return Err(error.into()),
-                Err(ahead @ ApplyError::Ahead { at, .. }) => return Err(self.overtaken(slot, ahead, at).await?),
+                Err(ahead @ ApplyError::Ahead { at, .. }) => {
+                    // The view goes elsewhere: nothing may be written of it after that.
+                    writing.end().await?;
+                    return Err(self.overtaken(slot, ahead, at).await?);
+                }
             };
             slot.made(&outcome);
-            let Outcome { ops: changes, seen, progress } = outcome;
-            let mark = Mark { view: slot.generation().to_string(), cell: cell.clone(), seq: progress.upto };
-            steps.push(Step { since: slot.position(), mark, applied: progress.applied > 0, seen });
-            ops.extend(changes);
-            advanced.push((slot, progress));
+            made.add(slot, held, since, &cell, outcome);
         }
-        self.store.advance(ops, steps).await?;
-        for (slot, progress) in advanced {
-            slot.advance(progress);
-        }
-        drop(under_way);
-        Ok(())
+        Ok(made)
     }
 
     /// Another process carries this view too, or did: goes on from what it left. Rows that nobody noted make it pause.

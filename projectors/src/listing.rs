@@ -5,11 +5,11 @@
 use crate::{
     generation::Generation,
     read_store::{ReadStore, ReadStorePort, RowKey, Scan},
-    record_view::{MONTHS, NEWEST, RECORDS, Record, RecordView},
+    record_view::{MONTHS, NEWEST, RECORDS, Record, RecordView, month},
     views::{ViewError, Views},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bus_schema::{TenantId, codec};
+use bus_schema::{TenantId, codec, time::Clock};
 use uuid::Uuid;
 
 /// A page of records.
@@ -104,23 +104,45 @@ impl<'a> Reader<'a> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<RecordPage<V::Row>, ViewError> {
+        let start = after.map(|cursor| Cursor::parse(cursor).ok_or(ViewError::Cursor)).transpose()?;
+        // The page most likely begins in the cursor's month, or in this one.
+        let likely = start.as_ref().map_or_else(|| month(Clock::System.now()), |start| start.month.clone());
+        self.newest_from::<V>(tenant, start, limit, likely).await
+    }
+
+    /// Asks for the places of a month at the same time as for the months. A guess that was wrong costs a read and nothing else.
+    async fn newest_from<V: RecordView>(
+        &self,
+        tenant: &TenantId,
+        start: Option<Cursor>,
+        limit: usize,
+        likely: String,
+    ) -> Result<RecordPage<V::Row>, ViewError> {
         let months = self.generation.table(MONTHS)?;
         let newest = self.generation.table(NEWEST)?;
-        let start = after.map(|cursor| Cursor::parse(cursor).ok_or(ViewError::Cursor)).transpose()?;
         let mut months_scan = Scan::new(months, tenant.shared(), "all", 1_200).descending();
         if let Some(start) = &start {
             // Months are scanned from the cursor's own downwards: "2026-11" < "2026-11~".
             months_scan = months_scan.after(format!("{}~", start.month).into_bytes());
         }
-        let months = self.store.scan(&months_scan).await?.rows;
-        let mut ids: Vec<(String, Vec<u8>, Uuid)> = Vec::new();
-        for month in months {
-            let Ok(month) = String::from_utf8(month.sort) else { continue };
-            let mut scan = Scan::new(newest.clone(), tenant.shared(), month.clone(), limit + 1 - ids.len());
-            if let Some(start) = start.as_ref().filter(|start| start.month == month) {
-                scan = scan.after(start.sort.clone());
+        let places = |month: &str, count: usize| {
+            let scan = Scan::new(newest.clone(), tenant.shared(), month, count);
+            match start.as_ref().filter(|start| start.month == month) {
+                Some(start) => scan.after(start.sort.clone()),
+                None => scan,
             }
-            for row in self.store.scan(&scan).await?.rows {
+        };
+        let first = places(&likely, limit + 1);
+        let (months, first) = tokio::try_join!(self.store.scan(&months_scan), self.store.scan(&first))?;
+        let mut first = Some(first.rows);
+        let mut ids: Vec<(String, Vec<u8>, Uuid)> = Vec::new();
+        for month in months.rows {
+            let Ok(month) = String::from_utf8(month.sort) else { continue };
+            let rows = match first.take_if(|_| month == likely) {
+                Some(rows) => rows,
+                None => self.store.scan(&places(&month, limit + 1 - ids.len())).await?.rows,
+            };
+            for row in rows {
                 if let Ok(id) = Uuid::from_slice(&row.body) {
                     ids.push((month.clone(), row.sort, id));
                 }
@@ -175,6 +197,74 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        backend::memory::MemoryStore,
+        read_store::{RowOp, WriteBatch},
+        record_view::{Happening, newest_sort},
+        search::Doc,
+    };
+    use bus_schema::{Keyring, Micros, crm::contact::ContactEvent};
+
+    struct Numbers;
+
+    impl RecordView for Numbers {
+        const NAME: &'static str = "numbers";
+        const VERSION: u32 = 1;
+        type Event = ContactEvent;
+        type Row = u64;
+
+        fn fold(row: Option<u64>, _: &ContactEvent, _: &Happening) -> Option<u64> {
+            row
+        }
+
+        fn document(_: &TenantId, _: Uuid, _: &Record<u64>, _: &Keyring) -> Option<Doc> {
+            None
+        }
+    }
+
+    /// Records 0 to 8, three a month.
+    async fn three_months(tenant: &TenantId, generation: &Generation) -> ReadStore {
+        let store = ReadStore::Memory(MemoryStore::new());
+        let put = |table: &str, partition: String, sort: Vec<u8>, body: Vec<u8>| {
+            let key = RowKey { table: generation.table(table).unwrap(), tenant: tenant.shared(), partition, sort };
+            RowOp::Put { key, ts: 1, body: body.into() }
+        };
+        let mut ops = Vec::new();
+        for number in 0..9u64 {
+            let (id, month) = (Uuid::from_u128(number.into()), format!("2026-{:02}", 8 + number / 3));
+            let at = Micros(0);
+            let record = Record { revision: number, first: number, created_at: at, updated_at: at, row: number };
+            ops.push(put(MONTHS, "all".into(), month.clone().into_bytes(), Vec::new()));
+            ops.push(put(NEWEST, month, newest_sort(number, id), id.as_bytes().to_vec()));
+            ops.push(put(RECORDS, id.to_string(), Vec::new(), codec::encode(&record).unwrap()));
+        }
+        store.write(WriteBatch { ops, marks: Vec::new() }).await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn whatever_month_was_likely_pages_cover_the_list() {
+        let (tenant, generation) =
+            (TenantId::try_new("acme").unwrap(), Generation { view: "numbers".into(), version: 1, number: 0 });
+        let store = three_months(&tenant, &generation).await;
+        let reader = Reader::new(&store, generation);
+        for likely in ["2026-10", "2026-09", "2026-08", "2026-11", "2020-01"] {
+            for limit in [1, 2, 3, 4, 8, 9, 10] {
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let start = after.as_deref().and_then(Cursor::parse);
+                    let page = reader.newest_from::<Numbers>(&tenant, start, limit, likely.to_owned()).await.unwrap();
+                    assert!(page.next.is_none() || page.records.len() == limit);
+                    found.extend(page.records.into_iter().map(|(_, record)| record.row));
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, (0..9).rev().collect::<Vec<_>>(), "{likely} was likely, pages of {limit}");
+            }
+        }
+    }
 
     #[test]
     fn a_cursor_is_checked() {

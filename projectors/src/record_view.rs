@@ -116,7 +116,8 @@ fn month_name(at: Micros) -> RowName {
     RowName::new(MONTHS, "all", month(at))
 }
 
-fn month(at: Micros) -> String {
+/// The month of a time, as [`MONTHS`] names it.
+pub(crate) fn month(at: Micros) -> String {
     at.to_string().chars().take(7).collect()
 }
 

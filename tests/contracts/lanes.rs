@@ -17,7 +17,7 @@ use projectors::{
 use std::{path::Path, sync::Arc, time::Duration};
 use uuid::Uuid;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A projector process: it has a runtime of its own, so it can be killed between any two of its steps.
 pub(super) struct Projector {

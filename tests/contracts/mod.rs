@@ -8,6 +8,7 @@ mod follow;
 mod key_directory;
 mod lanes;
 mod scylla;
+mod scylla_ahead;
 mod scylla_lanes;
 mod search;
 mod ses;

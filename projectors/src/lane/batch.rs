@@ -83,7 +83,7 @@ pub(super) enum ApplyError {
 /// Applies what concerns the view and lies behind its checkpoint, up to the first event it cannot take.
 pub(super) async fn apply(store: &ReadStore, slot: &Slot, items: &[Item]) -> Result<Outcome, ApplyError> {
     let projection = slot.projection();
-    let position = slot.position();
+    let position = slot.stands();
     let mut tables = Tables { slot, known: HashMap::new() };
     let mut overlay = Overlay::default();
     let mut seen = prefetch(store, slot, items, &mut overlay, &mut tables).await?;
@@ -145,7 +145,7 @@ async fn prefetch(
     tables: &mut Tables<'_>,
 ) -> Result<Vec<Seen>, ApplyError> {
     let mut names = Vec::new();
-    for item in items.iter().filter(|item| item.seq() > slot.position()) {
+    for item in items.iter().filter(|item| item.seq() > slot.stands()) {
         let Item::Event(event) = item else { continue };
         if slot.projection().follows(&event.subject.address) {
             let tenant = event.subject.tenant.shared();

@@ -21,8 +21,15 @@ use std::{
 
 /// Bytes of rows in one age; there are two.
 const AGE_BYTES: usize = 16 << 20;
+/// A batch that has more of one view is written before the next one is made: what is under way has to be known.
+pub(super) const AHEAD_BYTES: usize = AGE_BYTES / 2;
 /// What a row takes beside its bytes, about.
 const ROW_BYTES: usize = 200;
+
+/// What a row takes beside its body.
+pub(super) fn row_bytes(key: &RowKey) -> usize {
+    key.partition.len() + key.sort.len() + ROW_BYTES
+}
 
 /// Of one view. Without [`Known::beginning`] it knows nothing, and the store is asked for every row.
 #[derive(Debug, Default)]
@@ -101,7 +108,7 @@ impl Recent {
                 *known = body;
             }
             None => {
-                self.bytes += key.partition.len() + key.sort.len() + ROW_BYTES;
+                self.bytes += row_bytes(key);
                 self.young.insert(key.clone(), body);
             }
         }

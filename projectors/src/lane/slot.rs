@@ -73,6 +73,8 @@ pub struct Slot {
     projection: Arc<dyn Projection>,
     generation: Generation,
     position: watch::Sender<u64>,
+    /// Batches up to here are made; the last of them may not be written.
+    made: AtomicU64,
     rewound: Mutex<Rewound>,
     known: Mutex<Known>,
     paused: Mutex<Option<Pause>>,
@@ -103,6 +105,7 @@ impl Slot {
             projection,
             generation,
             position: watch::Sender::new(resume.seq),
+            made: AtomicU64::new(resume.seq),
             rewound: Mutex::new(Rewound::of(resume)),
             known: Mutex::default(),
             paused: Mutex::default(),
@@ -132,10 +135,21 @@ impl Slot {
         *self.position.borrow()
     }
 
+    /// Where the next batch begins: behind everything that was made, though the last of it may be under way to the store.
+    pub(super) fn stands(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is under way: what was made and not written is made again.
+    pub(super) fn stands_at_its_position(&self) {
+        self.made.store(self.position(), Ordering::Relaxed);
+    }
+
     /// Goes back (or on) to where a store says. A pause behind that comes again with its event.
     pub(super) fn rewind(&self, resume: Resume) {
         let seq = resume.seq;
         lock(&self.known).rewind(self.position(), seq);
+        self.made.store(seq, Ordering::Relaxed);
         *lock(&self.rewound) = Rewound::of(resume);
         if !self.lost.load(Ordering::Relaxed) {
             *lock(&self.paused) = None;
@@ -156,13 +170,14 @@ impl Slot {
 
     /// Rows can hold changes of events up to here.
     pub(super) fn may_be_ahead(&self) -> u64 {
-        lock(&self.rewound).until().max(self.position())
+        lock(&self.rewound).until().max(self.stands())
     }
 
     /// A batch was made: later ones read what it made of the rows. Should its writing fail, [`Self::rewind`] comes next.
     pub(super) fn made(&self, outcome: &Outcome) {
         lock(&self.rewound).advance(outcome);
         lock(&self.known).learn(outcome);
+        self.made.store(outcome.progress.upto, Ordering::Relaxed);
     }
 
     /// To wait for a position.
@@ -242,6 +257,7 @@ impl Slot {
                 *paused = Some(pause);
             }
         }
+        self.made.fetch_max(progress.upto, Ordering::Relaxed);
         self.position.send_replace(progress.upto);
     }
 

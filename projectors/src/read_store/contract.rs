@@ -27,6 +27,7 @@ pub async fn run_all(make: impl AsyncFn() -> ReadStore, tombstones: Tombstones) 
     a_batch_outside_the_limits_is_refused_whole(make().await).await;
     marks_never_go_back(make().await).await;
     many_rows_come_back_in_the_order_of_the_keys(make().await).await;
+    many_rows_come_back_from_many_places(make().await).await;
     a_scan_walks_in_byte_order(make().await).await;
     pages_cover_the_walk_exactly(make().await).await;
     a_prefix_bounds_the_walk(make().await).await;
@@ -241,6 +242,46 @@ pub async fn many_rows_come_back_in_the_order_of_the_keys(store: ReadStore) {
     let found = bodies(good("get_many", store.get_many(&many).await));
     assert_eq!(found, (0..600).rev().map(|n| Some(n.to_string())).collect::<Vec<_>>());
     assert!(store.get_many(&vec![key("a"); MAX_PAGE + 1]).await.is_err(), "get_many without a limit");
+}
+
+/// More places than a store asks for at once, of several tables, tenants and sort keys, some missing, some deleted, some asked for
+/// twice.
+pub async fn many_rows_come_back_from_many_places(store: ReadStore) {
+    let places = || {
+        let of = |tenant, n: usize, sort| key_in(tenant, &format!("record {n}"), sort);
+        (0..230).flat_map(move |n| [of("acme", n, ""), of("acme", n, "x"), of("other", n, "")])
+    };
+    let elsewhere = |key: &RowKey| RowKey { table: table("other_v1_g0.records"), ..key.clone() };
+    let name = |key: &RowKey| format!("{} {} {} {:?}", key.table, key.tenant, key.partition, key.sort);
+    let is_there = |n: usize| n % 7 != 3;
+    let all: Vec<RowKey> = places().flat_map(|key| [elsewhere(&key), key]).collect();
+    let there = all.iter().enumerate().filter(|(n, _)| is_there(*n)).map(|(_, key)| key);
+    write(&store, there.clone().map(|key| put(key.clone(), 5, &name(key))).collect(), vec![]).await;
+    write(&store, there.step_by(11).map(|key| delete(key.clone(), 6)).collect(), vec![]).await;
+    let gone: std::collections::HashSet<&RowKey> =
+        all.iter().enumerate().filter(|(n, _)| is_there(*n)).map(|(_, key)| key).step_by(11).collect();
+    let mut asked: Vec<(Option<String>, RowKey)> = all
+        .iter()
+        .enumerate()
+        .map(|(n, key)| ((is_there(n) && !gone.contains(key)).then(|| name(key)), key.clone()))
+        .collect();
+    let again: Vec<_> = asked.iter().step_by(5).cloned().collect();
+    asked.extend(again);
+    Dice(3).shuffle(&mut asked);
+    let (wanted, keys): (Vec<_>, Vec<RowKey>) = asked.into_iter().unzip();
+    let rows = good("get_many", store.get_many(&keys).await);
+    assert_eq!(rows.len(), keys.len(), "an answer for each key");
+    for ((row, wanted), key) in rows.into_iter().zip(wanted).zip(&keys) {
+        let found = row.as_ref().map(|row| String::from_utf8_lossy(&row.body).into_owned());
+        assert_eq!(found, wanted, "the row at {key:?}");
+        assert!(row.is_none_or(|row| row.ts == 5 && row.sort == key.sort), "another row's place at {key:?}");
+    }
+    for count in [0, 1, 2, 3, 4, 49, 50, 51, 100, 101] {
+        let keys: Vec<RowKey> = (0..count).map(|n| key_in("acme", &format!("record {n}"), "")).collect();
+        let alone = futures::future::join_all(keys.iter().map(|key| store.get(key))).await;
+        let alone: Vec<_> = alone.into_iter().map(|row| good("get", row)).collect();
+        assert_eq!(good("get_many", store.get_many(&keys).await), alone, "{count} at once are those read one by one");
+    }
 }
 
 /// Unsigned bytes, shorter before longer, both ways.

@@ -9,7 +9,7 @@ use crate::{
     generation::{self, Generation, Stage},
     lane::{Heard, Slot, mark_cell},
     projection::Projection,
-    read_store::{ReadStore, ReadStorePort},
+    read_store::{ReadStore, ReadStorePort, Severity},
 };
 use bus_schema::{Cell, bus::Bus, codec};
 use std::{
@@ -45,9 +45,9 @@ pub(super) struct Saying {
 
 impl Views {
     /// Opens the views over a store that another process fills, and follows it. `scratch` is a store of this process alone. Waits at
-    /// most so long until every view has a generation that serves.
+    /// most so long until every view has a generation that serves, and until the store answers.
     ///
-    /// Errors: [`ViewError::NotCarried`] when there is none by then.
+    /// Errors: [`ViewError::NotCarried`] when there is none by then, [`ViewError::Store`] when it does not answer.
     pub async fn follow(
         cell: Cell,
         store: ReadStore,
@@ -59,7 +59,17 @@ impl Views {
         crate::replay::sweep(&scratch).await?;
         let end = tokio::time::Instant::now() + at_most;
         let slots = loop {
-            let slots = stored(&cell, &store, &projections).await?;
+            let slots = match stored(&cell, &store, &projections).await {
+                // Others may be starting beside it, and the cluster may be busy with them.
+                Err(ViewError::Store(error))
+                    if error.severity() == Severity::Transient && tokio::time::Instant::now() < end =>
+                {
+                    tracing::warn!(%error, "the read store does not say where the views are; it is asked again");
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+                stored => stored?,
+            };
             let serves = |projection: &Arc<dyn Projection>| {
                 slots.iter().any(|(name, (_, stage))| name.view == projection.name() && *stage == Stage::Serving)
             };

@@ -3,7 +3,10 @@
 //! Rows and checkpoints mean nothing beside another log, or beside one that has lost its end: views would wait for positions that
 //! never come, or mix two installations. So the store keeps the id of the first event of each cell, and compares.
 
-use super::{ScyllaStore, Shared, session::Fault};
+use super::{
+    ScyllaStore, Shared,
+    session::{Fault, plain},
+};
 use crate::read_store::{Mark, ReadStoreError};
 
 /// Before a cell: its log in the registry.
@@ -76,7 +79,7 @@ impl Shared {
 
     pub(super) async fn register(&self, row: &str, value: &str) -> Result<(), ReadStoreError> {
         let insert = format!("INSERT INTO {} (owner, name, value) VALUES (?, ?, ?)", self.names.registry());
-        let sent = self.session.query_unpaged(insert, (self.names.owner(), row, value)).await;
+        let sent = self.session.query_unpaged(plain(insert), (self.names.owner(), row, value)).await;
         sent.map(drop).map_err(|error| match self.fault("note a table", error) {
             Fault::Failed(error) => error,
             gone => gone.into_error(&self.place),

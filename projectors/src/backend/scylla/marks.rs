@@ -20,24 +20,67 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::OnceCell;
 
 /// Checkpoints of a lane that are written within a window; a busy lane has far more batches than that.
 const STEPS: u32 = 32;
 /// Notes are kept for this many windows after they are of use, for a process that was held up for so long.
 const KEPT_WINDOWS: u32 = 5;
 
-/// The statements on one generation's checkpoints.
+/// One generation's table of checkpoints. Its statements are prepared when they are first needed: who only reads views needs one.
 #[derive(Debug)]
 pub(super) struct Marks {
-    put: PreparedStatement,
-    get: PreparedStatement,
-    all: PreparedStatement,
+    name: String,
+    put: OnceCell<PreparedStatement>,
+    get: OnceCell<PreparedStatement>,
+    all: OnceCell<PreparedStatement>,
+    note: OnceCell<PreparedStatement>,
+    recall: OnceCell<PreparedStatement>,
+    forget: OnceCell<PreparedStatement>,
+}
+
+impl Marks {
+    pub(super) fn new(name: String) -> Self {
+        let [put, get, all, note, recall, forget] = std::array::from_fn(|_| OnceCell::new());
+        Self { name, put, get, all, note, recall, forget }
+    }
+
+    /// `(cell, seq, safe, timestamp)`.
+    async fn put(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || format!("INSERT INTO {} (cell, seq, safe) VALUES (?, ?, ?) USING TIMESTAMP ?", self.name);
+        self.put.get_or_try_init(|| shared.prepare(cql())).await
+    }
+
+    /// `(cell)` to `(seq, safe)`: only the checkpoint of the partition is read, none of its notes.
+    async fn get(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || format!("SELECT DISTINCT seq, safe FROM {} WHERE cell = ?", self.name);
+        self.get.get_or_try_init(|| shared.prepare_read(cql())).await
+    }
+
+    /// `()` to `(cell, seq)`.
+    async fn all(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || format!("SELECT DISTINCT cell, seq FROM {}", self.name);
+        self.all.get_or_try_init(|| shared.prepare_read(cql())).await
+    }
+
     /// `(cell, until, since, part, body, timestamp)`.
-    pub(super) note: PreparedStatement,
+    pub(super) async fn note(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let of_step = "(cell, until, since, part, body)";
+        let cql = || format!("INSERT INTO {} {of_step} VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?", self.name);
+        self.note.get_or_try_init(|| shared.prepare(cql())).await
+    }
+
     /// `(cell, until)` to `(until, since, body)` of what lies behind.
-    pub(super) recall: PreparedStatement,
+    pub(super) async fn recall(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || format!("SELECT until, since, body FROM {} WHERE cell = ? AND until > ?", self.name);
+        self.recall.get_or_try_init(|| shared.prepare_read(cql())).await
+    }
+
     /// `(timestamp, cell, until)`.
-    forget: PreparedStatement,
+    async fn forget(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || format!("DELETE FROM {} USING TIMESTAMP ? WHERE cell = ? AND until <= ?", self.name);
+        self.forget.get_or_try_init(|| shared.prepare(cql())).await
+    }
 }
 
 /// Where lanes stand and stood.
@@ -144,10 +187,10 @@ impl Shared {
         // Zero is kept as what it is: a lane begins there.
         let values = (cell, number(seq), number(beside.safe), number(seq));
         let failed = |error| self.fault("write a checkpoint", error);
-        self.session.execute_unpaged(&marks.put, values).await.map_err(failed)?;
+        self.session.execute_unpaged(marks.put(self).await?, values).await.map_err(failed)?;
         if let Some(forget) = beside.forget {
             let values = (number(forget), cell, number(forget));
-            self.session.execute_unpaged(&marks.forget, values).await.map_err(failed)?;
+            self.session.execute_unpaged(marks.forget(self).await?, values).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -155,18 +198,20 @@ impl Shared {
     /// A checkpoint and its safe position.
     pub(super) async fn mark(&self, view: &str, cell: &str) -> Result<Option<(u64, u64)>, ReadStoreError> {
         let Some(marks) = self.marks_of(view).await? else { return Ok(None) };
-        let found = match self.session.execute_unpaged(&marks.get, (cell,)).await {
-            Ok(found) => found,
-            Err(error) => match self.fault("read a checkpoint", error) {
-                Fault::Gone => return Ok(None),
-                Fault::Failed(error) => return Err(error),
-            },
+        let failed = |error| self.fault("read a checkpoint", error);
+        let read = async {
+            let found = self.session.execute_unpaged(marks.get(self).await?, (cell,)).await.map_err(failed)?;
+            let rows = found.into_rows_result().map_err(|error| self.fault("read a checkpoint", error))?;
+            rows.maybe_first_row::<(Option<i64>, Option<i64>)>().map_err(|error| self.fault("read a checkpoint", error))
         };
-        let failed = |fault: Fault| fault.into_error(&self.place);
-        let rows = found.into_rows_result().map_err(|error| failed(self.fault("read a checkpoint", error)))?;
-        let row = rows
-            .maybe_first_row::<(Option<i64>, Option<i64>)>()
-            .map_err(|error| failed(self.fault("read a checkpoint", error)))?;
+        let row = match read.await {
+            Ok(row) => row,
+            Err(Fault::Failed(error)) => return Err(error),
+            Err(Fault::Gone) => {
+                self.forget_marks(view);
+                return Ok(None);
+            }
+        };
         let position = |number: i64| u64::try_from(number).unwrap_or(0);
         Ok(row.and_then(|(seq, safe)| Some((position(seq?), position(safe.unwrap_or(0))))))
     }
@@ -191,7 +236,7 @@ impl Shared {
             let Some(marks) = self.marks_of(view).await? else { continue };
             let failed = |error| self.fault("read checkpoints", error);
             let read = async {
-                let found = self.session.execute_unpaged(&marks.all, ()).await.map_err(failed)?;
+                let found = self.session.execute_unpaged(marks.all(self).await?, ()).await.map_err(failed)?;
                 let rows = found.into_rows_result().map_err(|error| self.fault("read checkpoints", error))?;
                 let rows = rows
                     .rows::<(String, Option<i64>)>()
@@ -204,7 +249,7 @@ impl Shared {
                     rows.into_iter()
                         .filter_map(|(cell, seq)| Some(((view.to_owned(), cell), u64::try_from(seq?).unwrap_or(0)))),
                 ),
-                Err(Fault::Gone) => {}
+                Err(Fault::Gone) => self.forget_marks(view),
                 Err(Fault::Failed(error)) => return Err(error),
             }
         }
@@ -215,14 +260,8 @@ impl Shared {
         if let Some(marks) = self.known_marks(view) {
             return Ok(Some(marks));
         }
-        if self.registered_as(&format!("{MARKS_ROW}{view}")).await?.is_none() {
-            return Ok(None);
-        }
-        match self.prepare_marks(view).await {
-            Ok(marks) => Ok(Some(marks)),
-            Err(Fault::Gone) => Ok(None),
-            Err(Fault::Failed(error)) => Err(error),
-        }
+        let name = self.registered_as(&format!("{MARKS_ROW}{view}")).await?;
+        Ok(name.map(|name| self.remember_marks(view, name)))
     }
 
     pub(super) async fn marks_or_create(&self, view: &str) -> Result<Arc<Marks>, Fault> {
@@ -235,28 +274,7 @@ impl Shared {
         }
         let name = self.names.marks(view);
         self.create(&format!("{MARKS_ROW}{view}"), &name, schema::create_marks(&name)).await?;
-        self.prepare_marks(view).await
-    }
-
-    async fn prepare_marks(&self, view: &str) -> Result<Arc<Marks>, Fault> {
-        let name = self.names.marks(view);
-        let of_step = "(cell, until, since, part, body)";
-        let recall = "SELECT until, since, body FROM";
-        let marks = Arc::new(Marks {
-            put: self
-                .prepare(format!("INSERT INTO {name} (cell, seq, safe) VALUES (?, ?, ?) USING TIMESTAMP ?"))
-                .await?,
-            // Only the checkpoint of the partition is read, none of its notes.
-            get: self.prepare_read(format!("SELECT DISTINCT seq, safe FROM {name} WHERE cell = ?")).await?,
-            all: self.prepare_read(format!("SELECT DISTINCT cell, seq FROM {name}")).await?,
-            note: self
-                .prepare(format!("INSERT INTO {name} {of_step} VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"))
-                .await?,
-            recall: self.prepare_read(format!("{recall} {name} WHERE cell = ? AND until > ?")).await?,
-            forget: self.prepare(format!("DELETE FROM {name} USING TIMESTAMP ? WHERE cell = ? AND until <= ?")).await?,
-        });
-        self.remember_marks(view, &marks);
-        Ok(marks)
+        Ok(self.remember_marks(view, name))
     }
 
     pub(super) fn forget_passed(&self, generation: &str) {

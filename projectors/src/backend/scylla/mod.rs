@@ -16,6 +16,7 @@
 mod digest;
 mod durability;
 mod log;
+mod many;
 mod marks;
 mod notes;
 mod options;
@@ -26,7 +27,7 @@ mod table;
 mod write;
 
 pub use log::{Belonging, LogIdentity};
-pub use options::{Credentials, Options, Probe};
+pub use options::{Credentials, Moment, Options, Probe};
 
 use crate::read_store::{
     MAX_PAGE, Mark, Page, ReadStoreError, ReadStorePort, Resume, RowKey, RowOp, Scan, Step, StoredRow, TableId,
@@ -36,7 +37,7 @@ use futures::TryStreamExt;
 use marks::{Marks, Passed};
 use schema::Names;
 use scylla::client::{execution_profile::ExecutionProfileHandle, session::Session};
-use session::Fault;
+use session::{Fault, change, plain};
 use std::{
     collections::HashMap,
     fmt,
@@ -135,7 +136,7 @@ impl Shared {
     async fn create(&self, row: &str, name: &str, cql: String) -> Result<(), Fault> {
         self.register(row, name).await?;
         // The driver waits until all nodes agree on the schema.
-        self.session.query_unpaged(cql, ()).await.map_err(|error| self.fault("make a table", error))?;
+        self.session.query_unpaged(change(cql), ()).await.map_err(|error| self.fault("make a table", error))?;
         Ok(())
     }
 
@@ -152,8 +153,9 @@ impl Shared {
         self.marks.read().unwrap_or_else(PoisonError::into_inner).get(view).cloned()
     }
 
-    fn remember_marks(&self, view: &str, marks: &Arc<Marks>) {
-        self.marks.write().unwrap_or_else(PoisonError::into_inner).insert(view.to_owned(), marks.clone());
+    fn remember_marks(&self, view: &str, name: String) -> Arc<Marks> {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        marks.entry(view.to_owned()).or_insert_with(|| Arc::new(Marks::new(name))).clone()
     }
 
     fn forget_marks(&self, view: &str) {
@@ -180,8 +182,11 @@ impl Shared {
     async fn registered(&self) -> Result<Vec<(String, String)>, ReadStoreError> {
         let failed = |fault: Fault| fault.into_error(&self.place);
         let cql = format!("SELECT name, value FROM {} WHERE {}", self.names.registry(), self.names.registered());
-        let found =
-            self.session.query_iter(cql, ()).await.map_err(|error| failed(self.fault("list the tables", error)))?;
+        let found = self
+            .session
+            .query_iter(plain(cql), ())
+            .await
+            .map_err(|error| failed(self.fault("list the tables", error)))?;
         let rows =
             found.rows_stream::<(String, String)>().map_err(|error| failed(self.fault("list the tables", error)))?;
         rows.try_collect().await.map_err(|error| failed(self.fault("list the tables", error)))
@@ -192,7 +197,7 @@ impl Shared {
         let cql = format!("SELECT value FROM {} WHERE {} AND name = ?", self.names.registry(), self.names.registered());
         let found = self
             .session
-            .query_unpaged(cql, (row,))
+            .query_unpaged(plain(cql), (row,))
             .await
             .map_err(|error| failed(self.fault("look for a table", error)))?;
         let rows = found.into_rows_result().map_err(|error| failed(self.fault("look for a table", error)))?;
@@ -205,9 +210,9 @@ impl Shared {
         let _one_at_a_time = self.creating.lock().await;
         // Checkpoints first (`#` is below every letter): none is left without its rows, whenever this process dies.
         for (row, name) in self.registered().await?.into_iter().filter(|(row, _)| schema::belongs(row, generation)) {
-            self.session.query_unpaged(format!("DROP TABLE IF EXISTS {name}"), ()).await.map_err(failed)?;
+            self.session.query_unpaged(change(format!("DROP TABLE IF EXISTS {name}")), ()).await.map_err(failed)?;
             let cql = format!("DELETE FROM {} WHERE {} AND name = ?", self.names.registry(), self.names.registered());
-            self.session.query_unpaged(cql, (row,)).await.map_err(failed)?;
+            self.session.query_unpaged(plain(cql), (row,)).await.map_err(failed)?;
         }
         self.tables.write().unwrap_or_else(PoisonError::into_inner).retain(|id, _| id.generation() != generation);
         self.forget_marks(generation);
@@ -221,7 +226,7 @@ impl Shared {
         let cql = "SELECT mean_partition_size, partitions_count FROM system.size_estimates WHERE keyspace_name = ?";
         let found = self
             .session
-            .query_iter(cql, (&self.options.keyspace,))
+            .query_iter(plain(cql), (&self.options.keyspace,))
             .await
             .map_err(|error| failed(self.fault("estimate sizes", error)))?;
         let rows = found.rows_stream::<(i64, i64)>().map_err(|error| failed(self.fault("estimate sizes", error)))?;
@@ -261,6 +266,7 @@ impl ReadStorePort for ScyllaStore {
     async fn advance(&self, ops: Vec<RowOp>, steps: Vec<Step>) -> Result<(), ReadStoreError> {
         let batch = WriteBatch { ops, marks: self.shared.due_marks(&steps) };
         batch.check()?;
+        self.shared.options.reached(Moment::Begins)?;
         self.shared.note(&steps).await?;
         self.shared.write(batch).await
     }

@@ -83,7 +83,7 @@ impl Shared {
         let marks = self.marks_or_create(&step.mark.view).await?;
         let (until, since, part) = (number(step.mark.seq), number(step.since), i32::try_from(part).unwrap_or(i32::MAX));
         let values = (&step.mark.cell, until, since, part, body, until);
-        let sent = self.session.execute_unpaged(&marks.note, values).await;
+        let sent = self.session.execute_unpaged(marks.note(self).await?, values).await;
         sent.map(drop).map_err(|error| self.fault("write a note", error))
     }
 
@@ -101,7 +101,7 @@ impl Shared {
 
     async fn notes(&self, marks: &Marks, cell: &str, behind: u64) -> Result<Vec<Note>, Fault> {
         let failed = |error| self.fault("read notes", error);
-        let found = self.session.execute_iter(marks.recall.clone(), (cell, number(behind))).await;
+        let found = self.session.execute_iter(marks.recall(self).await?.clone(), (cell, number(behind))).await;
         let found = found.map_err(|error| self.fault("read notes", error))?;
         let rows = found.rows_stream::<(i64, i64, Bytes)>().map_err(|error| self.fault("read notes", error))?;
         let rows: Vec<(i64, i64, Bytes)> = rows.try_collect().await.map_err(failed)?;

@@ -1,5 +1,6 @@
 //! What a store needs to know of its cluster.
 
+use crate::read_store::ReadStoreError;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -35,19 +36,36 @@ pub struct Options {
     pub format: &'static str,
 }
 
-/// Called each time the rows of a batch are stored and its checkpoints are not. For tests that end something there.
+/// How far a batch is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing of a lane's batch is written.
+    Begins,
+    /// The rows of a batch are stored, and its checkpoints are not.
+    RowsStored,
+}
+
+/// Asked at these moments whether a batch goes on; else it fails as if no node had answered. For tests that end something there.
 #[derive(Clone, Default)]
-pub struct Probe(Option<Arc<dyn Fn() + Send + Sync>>);
+pub struct Probe(Option<Arc<dyn Fn(Moment) -> bool + Send + Sync>>);
 
 impl Probe {
+    /// Called each time the rows of a batch are stored.
     pub fn new(called: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(called)))
+        Self::deciding(move |moment| {
+            if moment == Moment::RowsStored {
+                called();
+            }
+            true
+        })
     }
 
-    pub(super) fn call(&self) {
-        if let Some(called) = &self.0 {
-            called();
-        }
+    pub fn deciding(goes_on: impl Fn(Moment) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(goes_on)))
+    }
+
+    fn goes_on(&self, moment: Moment) -> bool {
+        self.0.as_ref().is_none_or(|asked| asked(moment))
     }
 }
 
@@ -88,6 +106,13 @@ impl Options {
             ));
         }
         (self.replication == 0).then(|| "a replication factor of 0 keeps no row; take 3, or 1 for one node".into())
+    }
+
+    pub(super) fn reached(&self, moment: Moment) -> Result<(), ReadStoreError> {
+        match self.probe.goes_on(moment) {
+            true => Ok(()),
+            false => Err(super::session::unavailable("write rows", &self.place(), "a test ends it here")),
+        }
     }
 
     /// For errors: where this is.

@@ -1,38 +1,27 @@
-//! Reads: single rows by key, many at once, and walks through a partition.
+//! Reads: single rows by key, and walks through a partition.
 
 use super::{Shared, session::Fault, table::Table};
 use crate::read_store::{
-    Page, ReadStoreError, RowKey, Scan, StoredRow, TableId,
+    Page, ReadStoreError, RowKey, Scan, StoredRow,
     encoding::{ScanRange, fill_page},
 };
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
-use std::{collections::HashMap, ops::Bound, sync::Arc};
+use futures::TryStreamExt;
+use std::{ops::Bound, sync::Arc};
 
 /// Rows the server sends at once; the driver asks for the next ones while a walk goes on.
 pub(super) const PAGE: i32 = 500;
-/// Single reads under way at once for one caller.
-const READS: usize = 64;
 
 impl Shared {
     pub(super) async fn get(&self, key: &RowKey) -> Result<Option<StoredRow>, ReadStoreError> {
         self.get_in(self.table(&key.table).await?, key).await
     }
 
-    /// Each row is in a partition of its own more often than not, so they are asked for one by one, at once.
-    pub(super) async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<StoredRow>>, ReadStoreError> {
-        let mut tables: HashMap<&TableId, Option<Arc<Table>>> = HashMap::new();
-        for RowKey { table, .. } in keys {
-            if !tables.contains_key(table) {
-                tables.insert(table, self.table(table).await?);
-            }
-        }
-        let reads: Vec<_> =
-            keys.iter().map(|key| self.get_in(tables.get(&key.table).cloned().flatten(), key)).collect();
-        stream::iter(reads).buffered(READS).try_collect().await
-    }
-
-    async fn get_in(&self, table: Option<Arc<Table>>, key: &RowKey) -> Result<Option<StoredRow>, ReadStoreError> {
+    pub(super) async fn get_in(
+        &self,
+        table: Option<Arc<Table>>,
+        key: &RowKey,
+    ) -> Result<Option<StoredRow>, ReadStoreError> {
         let Some(table) = table else { return Ok(None) };
         let read = self.get_from(&table, key).await;
         self.or_gone(&key.table, read)
@@ -91,7 +80,7 @@ impl Shared {
 }
 
 /// A row without a body is one that was never put; the servers show none, as a put always has one.
-fn stored(sort: Vec<u8>, body: Option<Bytes>, ts: Option<i64>) -> Option<StoredRow> {
+pub(super) fn stored(sort: Vec<u8>, body: Option<Bytes>, ts: Option<i64>) -> Option<StoredRow> {
     Some(StoredRow { sort, ts: u64::try_from(ts?).ok()?, body: body? })
 }
 

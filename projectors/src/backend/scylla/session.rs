@@ -24,9 +24,10 @@ use scylla::{
         load_balancing::DefaultPolicy, retry::DefaultRetryPolicy,
         speculative_execution::SimpleSpeculativeExecutionPolicy,
     },
-    statement::{Consistency, prepared::PreparedStatement},
+    statement::{Consistency, Statement, prepared::PreparedStatement},
 };
 use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// After this long a read is asked of a second node too.
 const SPECULATE_AFTER: Duration = Duration::from_millis(150);
@@ -34,6 +35,24 @@ const SPECULATE_AFTER: Duration = Duration::from_millis(150);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the nodes may take to agree on a schema.
 const AGREE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Before a statement is prepared again.
+const PREPARE_AGAIN: Duration = Duration::from_millis(100);
+
+/// A statement that is sent once in a while, not prepared. All of ours may be repeated.
+pub(super) fn plain(cql: impl Into<String>) -> Statement {
+    let mut statement = Statement::new(cql);
+    statement.set_is_idempotent(true);
+    statement
+}
+
+/// One that changes the schema: it may take as long as the nodes take to agree, and is not repeated, since Cassandra may make a table
+/// twice when two nodes are asked at once.
+pub(super) fn change(cql: impl Into<String>) -> Statement {
+    let mut statement = Statement::new(cql);
+    statement.set_request_timeout(Some(AGREE_WITHIN));
+    statement
+}
 
 /// What a request came to.
 #[derive(Debug)]
@@ -133,7 +152,10 @@ async fn keyspace(opened: &Opened, options: &Options) -> Result<(), ReadStoreErr
     let wanted = usize::from(options.replication);
     let found = opened
         .session
-        .query_unpaged("SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?", (&options.keyspace,))
+        .query_unpaged(
+            plain("SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?"),
+            (&options.keyspace,),
+        )
         .await
         .map_err(|error| failed(Box::<dyn Error + Send + Sync>::from(error)))?;
     let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
@@ -158,7 +180,11 @@ async fn keyspace(opened: &Opened, options: &Options) -> Result<(), ReadStoreErr
         options.keyspace,
         datacenter.replace('\'', "''")
     );
-    opened.session.query_unpaged(cql, ()).await.map_err(|error| denied("make the keyspace", options, error.into()))?;
+    opened
+        .session
+        .query_unpaged(change(cql), ())
+        .await
+        .map_err(|error| denied("make the keyspace", options, error.into()))?;
     Ok(())
 }
 
@@ -208,16 +234,16 @@ async fn registry(session: &Session, options: &Options) -> Result<(), ReadStoreE
     let failed = |error: Box<dyn Error + Send + Sync>| unavailable("open the list of tables", &options.place(), error);
     let names = schema::Names::of(options);
     let name = names.registry();
-    let made = session.query_unpaged(schema::create_registry(&name), ()).await;
+    let made = session.query_unpaged(change(schema::create_registry(&name)), ()).await;
     made.map_err(|error| denied("make the list of tables", options, error.into()))?;
     let cql = format!("SELECT value FROM {name} WHERE {} AND name = ?", names.registered());
-    let found = session.query_unpaged(cql, (FORMAT_ROW,)).await.map_err(|error| failed(error.into()))?;
+    let found = session.query_unpaged(plain(cql), (FORMAT_ROW,)).await.map_err(|error| failed(error.into()))?;
     let found = found.into_rows_result().map_err(|error| failed(error.into()))?;
     let found = found.maybe_first_row::<(String,)>().map_err(|error| failed(error.into()))?;
     if is_new(found.map(|(format,)| format), options)? {
         let cql = format!("INSERT INTO {name} (owner, name, value) VALUES (?, ?, ?)");
         session
-            .query_unpaged(cql, (names.owner(), FORMAT_ROW, options.format))
+            .query_unpaged(plain(cql), (names.owner(), FORMAT_ROW, options.format))
             .await
             .map_err(|error| failed(error.into()))?;
     }
@@ -233,10 +259,26 @@ fn is_new(format: Option<String>, options: &Options) -> Result<bool, ReadStoreEr
 }
 
 impl Shared {
+    /// The driver repeats requests, but prepares a statement once and waits for ever: a node that is busy or has just come back
+    /// fails it in passing. It has the time of a request.
     pub(super) async fn prepare(&self, cql: String) -> Result<PreparedStatement, Fault> {
-        let mut prepared = self.session.prepare(cql).await.map_err(|error| self.fault("prepare a statement", error))?;
-        prepared.set_is_idempotent(true);
-        Ok(prepared)
+        let end = Instant::now() + self.options.request_timeout;
+        loop {
+            let Ok(prepared) = timeout_at(end, self.session.prepare(cql.as_str())).await else {
+                let silence = "no node answered in time";
+                return Err(Fault::Failed(unavailable("prepare a statement", &self.place, silence)));
+            };
+            match prepared {
+                Ok(mut prepared) => {
+                    prepared.set_is_idempotent(true);
+                    return Ok(prepared);
+                }
+                Err(error) => match self.fault("prepare a statement", error) {
+                    Fault::Failed(_) if Instant::now() + PREPARE_AGAIN < end => sleep(PREPARE_AGAIN).await,
+                    fault => return Err(fault),
+                },
+            }
+        }
     }
 
     pub(super) async fn prepare_read(&self, cql: String) -> Result<PreparedStatement, Fault> {

@@ -12,6 +12,7 @@ pub(super) struct Table {
     put: OnceCell<PreparedStatement>,
     delete: OnceCell<PreparedStatement>,
     get: OnceCell<PreparedStatement>,
+    among: OnceCell<PreparedStatement>,
     partitions: OnceCell<PreparedStatement>,
     /// By whether the walk has an end and whether it goes down.
     scans: [OnceCell<PreparedStatement>; 4],
@@ -27,6 +28,7 @@ impl Table {
             put: OnceCell::new(),
             delete: OnceCell::new(),
             get: OnceCell::new(),
+            among: OnceCell::new(),
             partitions: OnceCell::new(),
             scans: std::array::from_fn(|_| OnceCell::new()),
         }
@@ -50,6 +52,17 @@ impl Table {
     pub(super) async fn get(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
         let cql = || format!("SELECT body, writetime(body) FROM {} WHERE {ROW}", self.name);
         self.get.get_or_try_init(|| shared.prepare_read(cql())).await
+    }
+
+    /// `(tenant, partitions, sort)` to `(partition, body, timestamp)` of those that are there, in no order.
+    pub(super) async fn among(&self, shared: &Shared) -> Result<&PreparedStatement, Fault> {
+        let cql = || {
+            format!(
+                "SELECT partition, body, writetime(body) FROM {} WHERE tenant = ? AND partition IN ? AND sort = ?",
+                self.name
+            )
+        };
+        self.among.get_or_try_init(|| shared.prepare_read(cql())).await
     }
 
     /// `()` to `(tenant, partition)`, each once.

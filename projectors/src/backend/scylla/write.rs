@@ -5,7 +5,7 @@
 //! failure a part of it may be stored. That is harmless, because every row carries its time, so the same batch again, whole
 //! or in other pieces, ends in the same rows; and a checkpoint is written only after every row before it was acknowledged.
 
-use super::{Shared, session::Fault, table::timestamp};
+use super::{Shared, options::Moment, session::Fault, table::timestamp};
 use crate::read_store::{ReadStoreError, RowOp, TableId, WriteBatch, encoding::Cell};
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::{
@@ -25,8 +25,8 @@ use std::{
 const ROWS: usize = 50;
 /// Most bytes of one request with several rows. Cassandra refuses batches beyond 50 KiB, and warns of those beyond 5.
 const BYTES: usize = 32 * 1024;
-/// Requests under way at once for one batch.
-const REQUESTS: usize = 64;
+/// Requests under way at once for one batch. With fewer a node waits for the next ones.
+const REQUESTS: usize = 256;
 
 /// The changes of one partition, by table and sort key.
 type Changes = BTreeMap<(TableId, Vec<u8>), Cell>;
@@ -65,7 +65,7 @@ impl Shared {
             requests.extend(pieces(changes).into_iter().map(|piece| self.write_piece(place.clone(), piece)));
         }
         stream::iter(requests).buffer_unordered(REQUESTS).try_collect::<()>().await?;
-        self.options.probe.call();
+        self.options.reached(Moment::RowsStored)?;
         self.write_marks(batch.marks).await
     }
 
