@@ -15,7 +15,7 @@ use workers::{
         import_worker::{self, ImportParts},
     },
     mail::{
-        campaign::{self, CampaignParts, Outlet, Pace, journal::Journal},
+        campaign::{self, CampaignParts, Outlet, Pace, RestoredLog, journal::Journal},
         message::{
             self, MessageParts,
             reasons::{self, ReasonParts},
@@ -38,13 +38,16 @@ pub struct Crew<'a> {
     /// This process's own; it makes it the sender it is.
     pub journal: Journal,
     pub background: &'a Background,
+    /// The restore that the log is the result of.
+    pub restored: Option<RestoredLog>,
     /// Where this process keeps who it is in turns; `None`: it is alone.
     pub turns: Option<PathBuf>,
 }
 
 /// Starts them.
 pub fn start(crew: Crew<'_>) -> io::Result<Vec<Worker>> {
-    let Crew { base, views, search, storage, data, outlet, pace, processes, journal, background, turns } = crew;
+    let Crew { base, views, search, storage, data, outlet, pace, processes, journal, background, restored, turns } =
+        crew;
     let Base { bus, writer, keys, clock, .. } = base.clone();
     let one_at_a_time = |name: &'static str, start: Box<dyn Fn() -> Worker + Send>| match &turns {
         Some(folder) => {
@@ -102,7 +105,7 @@ pub fn start(crew: Crew<'_>) -> io::Result<Vec<Worker>> {
             }),
         )?,
         background.within(|| {
-            campaign::start(CampaignParts { bus: bus.clone(), writer, views, search, outlet, journal, pace })
+            campaign::start(CampaignParts { bus: bus.clone(), writer, views, search, outlet, journal, pace, restored })
         }),
     ])
 }

@@ -45,7 +45,7 @@ pub struct MailArgs {
         requires_all = ["mail_from_domain", "public_url"])]
     pub mail_providers: Option<PathBuf>,
     /// Mails a second at most; as fast as the provider takes them when absent
-    #[arg(long, env = "MILLRACE_MAIL_PER_SECOND")]
+    #[arg(long, env = "MILLRACE_MAIL_PER_SECOND", requires = "mail_host")]
     pub mail_per_second: Option<f64>,
     /// How long a mail rests that nobody takes for the time being, in seconds, for each time; after the last it stays deferred
     #[arg(long, env = "MILLRACE_MAIL_DEFERRALS", value_delimiter = ',', default_values_t = [60, 300, 900, 3600, 3600],
@@ -56,16 +56,16 @@ pub struct MailArgs {
         value_parser = clap::value_parser!(i64).range(3..=600))]
     pub mail_lease: i64,
     /// Its port; 465 with implicit TLS and 587 with STARTTLS when absent
-    #[arg(long, env = "MILLRACE_MAIL_PORT")]
+    #[arg(long, env = "MILLRACE_MAIL_PORT", requires = "mail_host")]
     pub mail_port: Option<u16>,
     /// How the connection is protected
     #[arg(long, env = "MILLRACE_MAIL_SECURITY", value_enum, default_value_t)]
     pub mail_security: MailSecurity,
     /// A file with the user in its first line and the password in its second
-    #[arg(long, env = "MILLRACE_MAIL_CREDENTIALS")]
+    #[arg(long, env = "MILLRACE_MAIL_CREDENTIALS", requires = "mail_host")]
     pub mail_credentials: Option<PathBuf>,
     /// Certificates to believe instead of the system's (PEM)
-    #[arg(long, env = "MILLRACE_MAIL_CA")]
+    #[arg(long, env = "MILLRACE_MAIL_CA", requires = "mail_host")]
     pub mail_ca: Option<PathBuf>,
     /// The domain campaigns are sent from; senders are at it or below it
     #[arg(long, env = "MILLRACE_MAIL_FROM_DOMAIN")]

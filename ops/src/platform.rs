@@ -4,7 +4,7 @@ use crate::{
     answering::{self, Answering},
     archive::{
         ArchiveArgs, ArchiveArgsError, ArchiveStartError, EpochBookError, KEY_FILE, Named, Protection, ProtectionParts,
-        alarms,
+        Restored, alarms,
     },
     background::Background,
     base::Base,
@@ -102,6 +102,7 @@ impl Platform {
         let search = start_search(&data, &base, &views).await?;
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         base.knows_who_is_paused().await;
+        let restored = Restored::log(&storage.archive)?;
         let workers = crew::start(Crew {
             base: &base,
             views: views.clone(),
@@ -113,6 +114,7 @@ impl Platform {
             processes,
             journal,
             background: &background,
+            restored,
             turns: None,
         })
         .map_err(StartError::Turns)?;

@@ -4,6 +4,7 @@
 //! chunks of a campaign are shared between all processes that send; what keeps two from sending the same one is the log.
 
 use crate::{
+    archive::Restored,
     base::Base,
     data_dir::DataDir,
     mail::MailArgs,
@@ -71,6 +72,7 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
     let search = Search::start(index, views.clone(), keys, bus.clone(), projectors::catalog::search_sources());
     let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
     let pace = args.mail.pace();
+    let restored = Restored::log(&args.join.join("archive"))?;
     // Mail to one person too, when it is this process's turn.
     let letters = Some(outlet.apart());
     let parts = MessageParts {
@@ -81,7 +83,8 @@ pub async fn run(args: SenderArgs) -> Result<(), StartError> {
         places: data.mail(),
     };
     let messages = message::start(parts);
-    let worker = campaign::start(CampaignParts { bus, writer, views, search, outlet: Some(outlet), journal, pace });
+    let outlet = Some(outlet);
+    let worker = campaign::start(CampaignParts { bus, writer, views, search, outlet, journal, pace, restored });
     if let Some(path) = &args.ready_file {
         ready::write(path, &serde_json::json!({ "pid": std::process::id() }))?;
     }

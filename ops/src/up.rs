@@ -94,7 +94,8 @@ pub async fn run(args: UpArgs) -> Result<(), StartError> {
 
 /// What this process has to say goes to the standard error.
 pub fn init_log() {
-    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info"));
+    let filter =
+        EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,millrace=info,workers=info"));
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // A log that cannot be written, on a full disk for example, must not take requests with it.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).log_internal_errors(false);

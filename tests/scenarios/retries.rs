@@ -101,12 +101,11 @@ async fn who_may_have_got_it_gets_it_once_more_when_a_person_says_so_and_then_ne
 async fn a_limited_domain_costs_others_nothing_and_nobody_is_lost() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let sink = Sink::start(&dir.path().join("sink"), SinkOptions::default()).await.expect("a sink");
-    let mut environment = mailing::outlets(dir.path(), &[sink.address()], 4);
+    let environment = mailing::outlets(dir.path(), &[sink.address()], 4);
     let file = dir.path().join("providers.json");
     let mut settings: Value = serde_json::from_slice(&std::fs::read(&file).expect("the file")).expect("JSON");
     settings["domain_limits"] = json!([{"domain": "x.example", "connections": 1, "per_second": 5}]);
     std::fs::write(&file, settings.to_string()).expect("the file");
-    environment.push(("MILLRACE_MAIL_PER_SECOND", "1000".into()));
     let platform = Platform::open_with(dir.path(), &environment);
     let client = platform.client();
     let audience = mailing::audience(&client, "limited", 30).await;

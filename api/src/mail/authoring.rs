@@ -65,7 +65,21 @@ pub(super) async fn fit(app: &App, caller: &Caller, id: Uuid) -> Result<(), Prob
     if marketing && imprint(app, caller).await?.1.is_empty() {
         return Err(rejection(CampaignRejection::PostalAddressMissing.into()));
     }
+    if app.mail_obstacle.is_none() {
+        let draft = draft(app, caller, id, sample()).await?;
+        // What cannot even be shown was looked at above.
+        if let Ok(seen) = app.mail.preview(draft).await {
+            sendable(&seen)?;
+        }
+    }
     Ok(())
+}
+
+/// That the providers here would take it: its sender is at their domain.
+fn sendable(seen: &MailPreview) -> Result<(), Problem> {
+    let Some(warning) = seen.warnings.iter().find(|warning| warning.code == "cannot_be_sent") else { return Ok(()) };
+    let detail = FieldError::new("/content", "cannot_be_sent", warning.message.clone());
+    Err(rejection(CampaignRejection::Unfit.into()).with_error(detail))
 }
 
 /// What the tenant is called and where it gets post.
@@ -256,11 +270,7 @@ async fn test(State(app): State<App>, Path(id): Path<Uuid>, command: Command<New
         // What cannot be sent at all is not recorded as a test.
         for mail in &mails {
             let seen = app.mail.preview(MailDraft { receiver: mail.details.clone(), ..draft.clone() }).await?;
-            if let Some(warning) = seen.warnings.iter().find(|warning| warning.code == "cannot_be_sent") {
-                let unfit = rejection(CampaignRejection::Unfit.into());
-                let detail = FieldError::new("/content", "cannot_be_sent", warning.message.clone());
-                return Err(unfit.with_error(detail));
-            }
+            sendable(&seen)?;
         }
     }
     let addresses = mails.iter().map(|mail| draft.key.claim("mail.test", &mail.to)).collect();

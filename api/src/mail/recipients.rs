@@ -9,12 +9,13 @@ use crate::{
         problem::{FieldError, Problem, ProblemDocument},
         token::Consistency,
     },
+    mail::providers,
 };
 use axum::{Json, extract::State};
 use projectors::{
     RecordView,
     mail::{
-        campaigns::{CampaignStatus, Campaigns},
+        campaigns::{CampaignRow, CampaignStatus, Campaigns},
         feedback::{FEEDBACK, Returned},
         recipients::{Counts, RECIPIENTS, Recipient, SendState},
         responses::{First, Person},
@@ -181,14 +182,41 @@ pub(super) async fn status_of(app: &App, caller: &Caller, id: Uuid) -> Result<Ca
     Ok(record.ok_or_else(|| Problem::not_found("campaign"))?.row.status)
 }
 
+/// The worker that sends campaigns.
+const SENDER: &str = "campaigns";
+
+/// Why nothing of a campaign goes out although it should.
+fn obstacle(app: &App, row: &CampaignRow) -> Option<String> {
+    match row.status {
+        CampaignStatus::Paused => row.journey.as_ref()?.trouble.clone(),
+        CampaignStatus::Scheduled | CampaignStatus::Sending => {
+            let paused = || {
+                let workers = app.workforce.workers();
+                let mut senders = workers.iter().filter(|worker| worker.name == SENDER).peekable();
+                let all = senders.peek().is_some() && senders.all(|worker| worker.state == "paused");
+                all.then(|| "an operator has paused the sending of campaigns".to_owned())
+            };
+            let resting = || {
+                let providers = app.mail_providers.providers();
+                let none = !providers.iter().any(|provider| provider.breaker == "closed");
+                none.then(|| providers::note(&providers)).flatten()
+            };
+            app.mail_obstacle.clone().or_else(paused).or_else(resting)
+        }
+        _ => None,
+    }
+}
+
 /// How far a campaign is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CampaignProgress {
     #[schema(example = "sending")]
     pub status: &'static str,
-    /// Recipients by state. Planned ones grow in number while the audience is still being found.
+    /// Recipients by state. Planned ones grow in number while the audience is still being found; those of a cancelled campaign get
+    /// nothing.
     pub counts: RecipientCounts,
-    /// Why it does not go out although its time may have come; null when nothing stands in its way.
+    /// Why it does not go out although its time may have come: no provider, none that takes mails, a paused worker, or why the platform
+    /// paused it; null when nothing stands in its way.
     pub obstacle: Option<String>,
 }
 
@@ -224,9 +252,9 @@ async fn progress(
     caller.allow(READ)?;
     app.settle(Campaigns::NAME, &consistency).await?;
     app.settle(RECIPIENTS, &consistency).await?;
-    let status = status_of(&app, &caller, id).await?;
+    let record = app.views.record::<Campaigns>(&caller.tenant, id).await?;
+    let row = record.ok_or_else(|| Problem::not_found("campaign"))?.row;
     let counts = app.views.recipient_counts(&caller.tenant, id).await?;
-    let waits = matches!(status, CampaignStatus::Scheduled | CampaignStatus::Sending);
-    let obstacle = app.mail_obstacle.clone().filter(|_| waits);
-    Ok(Json(CampaignProgress { status: status.as_str(), counts: counts.unwrap_or_default().into(), obstacle }))
+    let obstacle = obstacle(&app, &row);
+    Ok(Json(CampaignProgress { status: row.status.as_str(), counts: counts.unwrap_or_default().into(), obstacle }))
 }

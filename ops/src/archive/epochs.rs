@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
-use workers::archive::{ArchiveError, Ledger, epochs::begin_epoch};
+use workers::{
+    archive::{ArchiveError, Ledger, epochs::begin_epoch},
+    mail::campaign::RestoredLog,
+};
 
 const BOOK: &str = "epochs.json";
 const RESTORED: &str = "restored.json";
@@ -37,6 +40,11 @@ pub struct Restored {
 impl Restored {
     pub fn read(folder: &Path) -> Result<Option<Self>, EpochBookError> {
         read(&folder.join(RESTORED))
+    }
+
+    /// What campaigns have to know of it.
+    pub fn log(folder: &Path) -> Result<Option<RestoredLog>, EpochBookError> {
+        Ok(Self::read(folder)?.map(|restored| RestoredLog { events: restored.events, at: restored.at }))
     }
 
     pub fn write(&self, folder: &Path) -> Result<(), EpochBookError> {
@@ -82,10 +90,12 @@ impl EpochBook {
                 for (_, ledger) in ledgers {
                     newest = ledger.epochs().await?.last().copied().unwrap_or(0).max(newest);
                 }
-                let mut epochs = self.lock().clone();
+                // Providers begin at the same time, and write one file.
+                let mut held = self.lock();
+                let mut epochs = held.clone();
                 epochs.insert(provider.clone(), newest + 1);
                 write(&self.path, &epochs)?;
-                *self.lock() = epochs;
+                *held = epochs;
                 newest + 1
             }
         };

@@ -2,6 +2,7 @@
 
 use super::{
     client::{CliError, Client, Connection},
+    position::position,
     replay::{self, ReplayArgs},
 };
 use clap::{Args, Subcommand};
@@ -42,6 +43,7 @@ enum EventsCommand {
     #[command(after_help = "Example:\n  millrace events show 1742")]
     Show {
         /// Position in the log
+        #[arg(value_parser = position)]
         position: u64,
     },
     /// Write a bounded part of the log as NDJSON

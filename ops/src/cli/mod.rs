@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod import;
+mod position;
 pub mod protection;
 pub mod replay;
 pub mod restore;

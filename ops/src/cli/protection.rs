@@ -2,6 +2,7 @@
 
 use super::{
     client::{CliError, Connection},
+    position::position,
     source::{OpenSource, SourceArgs, usage},
 };
 use crate::platform::CELL;
@@ -49,7 +50,7 @@ enum ProtectionCommand {
     #[command(after_help = "Example:\n  millrace protection digest --events 48213")]
     Digest {
         /// The last position of the events in it; all of them when absent
-        #[arg(long, value_name = "SEQ")]
+        #[arg(long, value_name = "SEQ", value_parser = position)]
         events: Option<u64>,
         /// The last position of the facts in it; all of them when absent
         #[arg(long, value_name = "SEQ")]

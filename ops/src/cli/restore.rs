@@ -2,6 +2,7 @@
 
 use super::{
     client::CliError,
+    position::position,
     source::{OpenSource, SourceArgs, usage},
 };
 use crate::{
@@ -216,7 +217,7 @@ fn refused(error: RestoreError) -> CliError {
 }
 
 fn target(text: &str) -> Result<Target, CliError> {
-    if let Ok(position) = text.parse() {
+    if let Ok(position) = position(text) {
         return Ok(Target::Position(position));
     }
     let time = Micros::parse(text).map(Target::Time);

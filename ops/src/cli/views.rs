@@ -1,6 +1,9 @@
 //! `millrace views`
 
-use super::client::{CliError, Client, Connection};
+use super::{
+    client::{CliError, Client, Connection},
+    position::position,
+};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
@@ -57,7 +60,7 @@ enum ViewsCommand {
         /// The view, without version and generation: contacts
         view: String,
         /// Pass over this event for good
-        #[arg(long)]
+        #[arg(long, value_parser = position)]
         skip: Option<u64>,
     },
 }

@@ -16,7 +16,7 @@ mod status;
 
 use crate::{
     answering::{self, Answering},
-    archive::ArchiveArgs,
+    archive::{ArchiveArgs, Restored},
     background::Background,
     base::Base,
     crew::{self, Crew},
@@ -269,6 +269,7 @@ async fn start(
     if args.role.contains(&Role::Worker) {
         let journal = Journal::open(&data.mail()).map_err(StartError::Journal)?;
         base.knows_who_is_paused().await;
+        let restored = Restored::log(&storage.archive)?;
         let crew = Crew {
             base,
             views: views.clone(),
@@ -280,6 +281,7 @@ async fn start(
             processes: args.processes,
             journal,
             background,
+            restored,
             turns: Some(turns.clone()),
         };
         running.workers = crew::start(crew).map_err(StartError::Turns)?;

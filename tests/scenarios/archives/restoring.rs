@@ -3,10 +3,11 @@
 use super::{refused, work, worked};
 use crate::{
     scenarios::unique,
-    support::{Archived, Client, Platform, all_archived, eventually},
+    support::{Archived, Client, Platform, all_archived, eventually, mailing},
 };
 use serde_json::json;
 use std::path::Path;
+use workers::smtp::sink::{Sink, SinkOptions};
 
 /// The login of before: without it a start makes another password, which is an event.
 pub(super) fn keep_login(archived: &Archived, of: &str, into: &str) {
@@ -147,4 +148,40 @@ async fn a_restored_platform_goes_on_in_the_same_archives() {
     let third = Platform::open(&archived.path("four"));
     let (third_client, path) = (client.at(&third.ready.url), format!("/v1/contacts/{new}"));
     eventually("the view has it", 30, async || third_client.get(&path).send().await.status == 200).await;
+}
+
+/// Mails that went out behind the restored point are not in the log: nobody gets one again unless a person says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_that_may_have_gone_out_waits_for_a_person_after_a_restore() {
+    const RECIPIENTS: usize = 20;
+    let archived = Archived::new().await;
+    let sink = Sink::start(&archived.path("sink"), SinkOptions::default()).await.expect("a sink");
+    let provider = mailing::outlet(sink.address(), 4);
+    let platform = archived.platform_with("one", &provider);
+    let client = platform.client();
+    mailing::audience(&client, "before", RECIPIENTS).await;
+    let campaign = mailing::launch(&client, "before", "<p>Hello</p>").await;
+    let scheduled = client.get("/readyz").send().await.json()["log_position"].as_u64().expect("a position");
+    mailing::finished(&client, campaign, 60).await;
+    all_archived(&platform).await;
+    platform.stop();
+    assert_eq!(sink.counts().taken as usize, RECIPIENTS);
+
+    let [north, _] = Archived::servers();
+    worked(&archived.restore(north, "one", "two", &["--to", &scheduled.to_string()]));
+    let restored = Platform::open_with(&archived.path("two"), &provider);
+    let again = client.at(&restored.ready.url);
+    let path = format!("/v1/campaigns/{campaign}");
+    eventually("the campaign waits", 30, async || again.get(&path).send().await.json()["status"] == "paused").await;
+    let progress = again.get(&format!("{path}/progress")).send().await.expect(200).json();
+    assert!(progress["obstacle"].as_str().is_some_and(|why| why.contains("restored")), "{progress}");
+    assert_eq!(sink.counts().taken as usize, RECIPIENTS, "nobody got it twice");
+    // What is scheduled now is another matter, and so is one that somebody resumes.
+    let new = mailing::launch(&again, "before", "<p>News</p>").await;
+    mailing::finished(&again, new, 60).await;
+    assert_eq!(sink.counts().taken as usize, 2 * RECIPIENTS);
+    again.post(&format!("{path}/resume"), &json!({})).send().await.expect(200);
+    mailing::finished(&again, campaign, 60).await;
+    assert_eq!(sink.counts().taken as usize, 3 * RECIPIENTS);
+    restored.stop();
 }

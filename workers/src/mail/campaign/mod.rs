@@ -26,6 +26,7 @@ mod prepare;
 pub mod preview;
 mod recovery;
 mod rejected;
+mod restored;
 mod sender;
 pub(super) mod stack;
 mod tracked;
@@ -33,6 +34,7 @@ mod window;
 
 pub use outlet::{Outlet, OutletError};
 pub use prepare::Imprint;
+pub use restored::RestoredLog;
 
 use crate::{
     log_reader::{Batch, LogReader},
@@ -88,6 +90,8 @@ pub struct CampaignParts {
     /// This worker's own; it makes it the worker it is.
     pub journal: Journal,
     pub pace: Pace,
+    /// `None`: the log was never restored.
+    pub restored: Option<RestoredLog>,
 }
 
 /// What takes its time.

@@ -6,7 +6,7 @@ use super::{
     launcher::{self, Wanted},
     meta,
     prepare::{Imprint, Prepared, Unfit},
-    recovery,
+    recovery, restored,
     window::{Sending, Sent},
 };
 use crate::worker::Stop;
@@ -56,6 +56,11 @@ const NO_OUTLET: Duration = Duration::from_secs(30);
 pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, turn: &Turn) -> Result<Rest, JobError> {
     let Shop { parts, stacks, log_end } = shop;
     let mut campaign = parts.writer.load::<Campaign>(tenant, id).await?;
+    if parts.outlet.is_some()
+        && let Some(rest) = restored::hold(parts, tenant, id, &campaign).await?
+    {
+        return Ok(rest);
+    }
     if let CampaignStatus::Scheduled { at, .. } = campaign.state.status() {
         if parts.outlet.is_none() || *at > parts.writer.clock().now() {
             return Ok(Rest::Done);
@@ -126,7 +131,7 @@ pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, t
 }
 
 /// What a saved segment finds now. One that was deleted since stays as the campaign knew it.
-async fn saved_filter(
+pub(super) async fn saved_filter(
     parts: &CampaignParts,
     tenant: &TenantId,
     segment: Option<&Segment>,
