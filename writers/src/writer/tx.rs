@@ -51,6 +51,8 @@ struct Touched {
     last_message: usize,
     /// Position expected of the first message; the later ones of a subject carry none.
     expect: Option<u64>,
+    /// It was taken from the cache, or assumed to be new.
+    assumed: bool,
 }
 
 /// A finished attempt.
@@ -175,7 +177,8 @@ impl<'w> Tx<'w> {
             return Ok(());
         }
         let cached = self.inner.cache.get::<D>(subject).filter(|_| !self.fresh_only);
-        self.assumed |= cached.is_some() || (assume_new && !self.fresh_only);
+        let assumed = cached.is_some() || (assume_new && !self.fresh_only);
+        self.assumed |= assumed;
         let loaded = match cached {
             Some(cached) => (*cached).clone(),
             None if assume_new && !self.fresh_only => Loaded::default(),
@@ -184,7 +187,7 @@ impl<'w> Tx<'w> {
         self.position = self.position.max(loaded.revision);
         let expect = Some(loaded.revision);
         let touched =
-            Touched { loaded: Box::new(loaded), keep: keep_in_cache::<D>, events: 0, last_message: 0, expect };
+            Touched { loaded: Box::new(loaded), keep: keep_in_cache::<D>, events: 0, last_message: 0, expect, assumed };
         self.touched.insert(subject.clone(), touched);
         Ok(())
     }
@@ -270,9 +273,11 @@ impl<'w> Tx<'w> {
         }
     }
 
-    /// Whether an answer without events may rest on old knowledge and should be given again on the log's word.
+    /// Whether an answer may rest on old knowledge without the log noticing, and should be given again on its word: nothing is appended,
+    /// or nothing to something that was not read. Another process may have changed that, and only an event carries an expectation.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.assumed && self.messages.is_empty() && self.replayed.is_none()
+        let unnoticed = self.touched.values().any(|touched| touched.assumed && touched.events == 0);
+        (unnoticed || (self.assumed && self.messages.is_empty())) && self.replayed.is_none()
     }
 
     /// Whether a refusal may rest on old knowledge: what other aggregates decided before it does not make it safer.

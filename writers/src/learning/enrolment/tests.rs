@@ -230,6 +230,19 @@ async fn a_course_closed_by_another_process_takes_nobody() {
 }
 
 #[tokio::test]
+async fn a_place_that_another_process_gave_is_given_back() {
+    let world = world(Some(1)).await;
+    let store = EventStore::Memory(world.log.clone());
+    let writer = Writer::new(world.writer.cell().clone(), store, world.writer.keys().clone(), Clock::System);
+    let other = World { writer, tenant: world.tenant.clone(), log: world.log.clone(), course: world.course };
+    // This process has the course in memory without it.
+    let (ada, _) = other.enrol(ADA).await.unwrap();
+    world.withdraw(&meta(), ada).await.unwrap();
+    assert_eq!(other.seats().await, 0);
+    other.enrol(0xb).await.unwrap();
+}
+
+#[tokio::test]
 async fn retries_never_touch_places_twice() {
     let world = world(None).await;
     let (first, leaving) = (meta(), meta());
