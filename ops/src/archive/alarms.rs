@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const BEHIND: f64 = 30.0;
 /// It is not any more when it is this close again.
 const CLOSE: f64 = 10.0;
+/// Looks that find damage before it is an alarm of its own: an archiver that meets it halts within seconds, and that is the alarm then.
+const CERTAIN: u32 = 3;
 
 /// What an alarm says of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +78,7 @@ impl What {
 /// Watches until it is stopped.
 pub fn start(desk: Arc<dyn ProtectionDesk>, writer: Writer, cell: String, tenant: TenantId) -> Worker {
     Worker::start(NAME, |mut stop| async move {
-        let mut alarms = Alarms { writer, cell, tenant, raised: BTreeMap::new() };
+        let mut alarms = Alarms { writer, cell, tenant, raised: BTreeMap::new(), damaged: BTreeMap::new() };
         while !stop.is_asked() {
             for status in desk.status().providers {
                 if let Err(error) = alarms.look(&status).await {
@@ -97,12 +99,21 @@ struct Alarms {
     tenant: TenantId,
     /// As the log has them, once they were looked up.
     raised: BTreeMap<(String, What), bool>,
+    /// Looks in a row that found a provider's archive damaged and its archiver at work.
+    damaged: BTreeMap<String, u32>,
 }
 
 impl Alarms {
     async fn look(&mut self, status: &ProviderStatus) -> Result<(), WriteError> {
+        let damaged = What::Damaged.holds(status) == Some(true);
+        let looks = self.damaged.entry(status.provider.clone()).or_default();
+        *looks = if damaged { looks.saturating_add(1) } else { 0 };
+        let certain = *looks >= CERTAIN;
         for what in What::ALL {
             let Some(wanted) = what.holds(status) else { continue };
+            if what == What::Damaged && wanted && !certain {
+                continue;
+            }
             let id = id(&self.cell, &status.provider, what);
             let key = (status.provider.clone(), what);
             let known = match self.raised.get(&key) {
@@ -136,6 +147,8 @@ fn id(cell: &str, provider: &str, what: What) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bus_schema::{Cell, keys::KeyDirectory, time::Clock};
+    use writers::{EventStore, backend::memory::MemoryStore};
 
     fn status(state: &str, rpo_seconds: f64) -> ProviderStatus {
         ProviderStatus {
@@ -198,5 +211,30 @@ mod tests {
         assert_eq!(What::Damaged.holds(&with(0, vec![stream(9, Some(9)), stream(2, Some(2))])), Some(false));
         let text = What::Damaged.text(&with(1, vec![stream(9, Some(0))]));
         assert!(text.contains("provider b") && text.contains("messages are missing"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn damage_that_makes_an_archiver_halt_is_one_alarm() {
+        let (tenant, keys) = (TenantId::try_new("demo").unwrap(), KeyDirectory::in_memory());
+        keys.create_tenant(&tenant).await.unwrap();
+        let store = EventStore::Memory(MemoryStore::default());
+        let writer = Writer::new(Cell::try_new("eu1").unwrap(), store, keys, Clock::System);
+        let mut alarms =
+            Alarms { writer, cell: "eu1".into(), tenant, raised: BTreeMap::new(), damaged: BTreeMap::new() };
+        let damaged = |state: &str| ProviderStatus { chain_errors: 1, ..status(state, 0.0) };
+        let mut raised = Vec::new();
+        // It halts after two looks; somebody repairs it, and the archive is found damaged once more.
+        for state in ["starting", "running", "halted", "running", "running", "running"] {
+            alarms.look(&damaged(state)).await.unwrap();
+            let mut now = Vec::new();
+            for what in What::ALL {
+                let id = id("eu1", "b", what);
+                if alarms.writer.load::<Alarm>(&alarms.tenant, id).await.unwrap().state.is_raised() {
+                    now.push(what);
+                }
+            }
+            raised.push(now);
+        }
+        assert_eq!(raised, [vec![], vec![], vec![What::Halted], vec![], vec![], vec![What::Damaged]]);
     }
 }

@@ -58,7 +58,8 @@ async fn a_provider_that_halts_raises_an_alarm_once() {
     let client = client.at(&platform.ready.url);
     eventually("it halts again", 60, async || archived(&client, north.provider()).await["state"] == "halted").await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    assert_eq!(alarms(&client).await.len(), 1);
+    let alarms = alarms(&client).await;
+    assert_eq!(alarms.len(), 1, "{alarms:#?}");
     let events = client.get("/v1/events?kind=alarm.raised&limit=100").send().await.expect(200).json();
     assert_eq!(events["items"].as_array().map(Vec::len), Some(1), "{events}");
 }
