@@ -210,7 +210,7 @@ async fn a_rebuild_and_the_loss_of_the_cluster_stop_no_command() {
     let later = client.make("/v1/contacts", &contact()).await;
     node.start(1);
     for id in [first, during, later] {
-        client.read(&format!("/v1/contacts/{id}")).await.expect(200);
+        client.read_soon(&format!("/v1/contacts/{id}")).await.expect(200);
     }
     eventually("it is ready again", 60, async || client.get("/readyz").send().await.status == 200).await;
     assert_eq!(client.all("/v1/contacts").await.len(), made + 2);

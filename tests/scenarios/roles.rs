@@ -181,7 +181,7 @@ async fn processes_with_one_role_each_are_one_platform() {
     })
     .await;
     tokio::task::block_in_place(|| views.start(1));
-    seen(&client, away).await;
+    client.read_soon(&format!("/v1/contacts/{away}")).await.expect(200);
     eventually("it is ready again", 60, async || client.get("/readyz").send().await.status == 200).await;
     assert_eq!(client.all("/v1/contacts").await.len(), wanted.len() + 1);
     for member in [api, worker, again] {

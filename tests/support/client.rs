@@ -97,6 +97,18 @@ impl Client {
         }
     }
 
+    /// The same after a database came back: its connections are tried again each second or so, and until then reads are refused.
+    pub(crate) async fn read_soon(&self, path: &str) -> Answer {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.read(path).await;
+            if answer.code() != "unavailable" || Instant::now() > end {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// All items of a list, page by page.
     pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
         let (mut items, mut after) = (Vec::new(), String::new());

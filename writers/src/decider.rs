@@ -38,9 +38,17 @@ pub trait Decider: Default + Clone + Send + Sync + Serialize + DeserializeOwned 
         false
     }
 
+    /// Bytes that the state takes in memory, about; said by those that take more than this.
+    fn bytes(&self) -> usize {
+        USUAL_BYTES
+    }
+
     /// The rejection when a value the decision claims belongs to somebody else.
     fn claim_taken(what: &'static str, owner: &str) -> Self::Rejection;
 }
+
+/// What a state takes in memory, about: a few hundred bytes.
+pub const USUAL_BYTES: usize = 512;
 
 /// The keys a decision needs to seal or to open.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! person asks for it, and then an unknown one once, with the same Message-ID.
 
 use crate::{
-    decider::{Ctx, Decider, Decision},
+    decider::{Ctx, Decider, Decision, USUAL_BYTES},
     rejections,
 };
 use bus_schema::{
@@ -319,6 +319,12 @@ impl Decider for Chunk {
     type Event = ChunkEvent;
     type Command = ChunkCommand;
     type Rejection = ChunkRejection;
+
+    fn bytes(&self) -> usize {
+        let planned = self.plan.as_ref().map_or(0, |plan| size_of_val(plan.recipients.as_slice()));
+        // Their texts are short.
+        USUAL_BYTES + planned + size_of_val(self.standing.as_slice()) + 2 * size_of_val(self.closed.as_slice())
+    }
 
     fn decide(&self, command: &ChunkCommand, ctx: &Ctx) -> Result<Decision<ChunkEvent>, ChunkRejection> {
         use ChunkRejection as R;
