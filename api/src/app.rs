@@ -1,6 +1,7 @@
 //! What every handler has at hand.
 
 use crate::{
+    catch_up::CatchUp,
     cms::files::desk::FileDesk,
     crm::imports::desk::ImportDesk,
     http::{idempotency::Running, metrics::Registry},
@@ -72,6 +73,7 @@ pub struct Shared {
     pub running: Running,
     pub followers: Arc<Semaphore>,
     replays: Replays,
+    catch_up: CatchUp,
     limits: Limits,
     operator: OnceLock<TenantId>,
     responses: OnceLock<Responses>,
@@ -88,8 +90,8 @@ impl App {
         parts.registry.add_source(move |out| workers::render(&workforce.own(), board.alarms().len(), out));
         let (limits, operator) = (Limits::new(options.quotas), OnceLock::new());
         providers::measure(&parts.registry, parts.mail_providers.clone());
-        let (replays, responses) = (Replays::default(), OnceLock::new());
-        Self(Arc::new(Shared { parts, running, followers, replays, limits, operator, responses }))
+        let (replays, catch_up, responses) = (Replays::default(), CatchUp::default(), OnceLock::new());
+        Self(Arc::new(Shared { parts, running, followers, replays, catch_up, limits, operator, responses }))
     }
 
     /// Names the tenant whose people operate this installation: in no other tenant does any scope, `*` included, allow
@@ -120,6 +122,10 @@ impl App {
 
     pub fn running(&self) -> &Running {
         &self.0.running
+    }
+
+    pub(crate) fn catch_up(&self) -> &CatchUp {
+        &self.0.catch_up
     }
 
     pub fn replays(&self) -> &Replays {

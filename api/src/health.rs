@@ -46,9 +46,6 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.registry.render())
 }
 
-/// How far a view may be behind the log before the process counts as not ready, in events.
-const MAX_LAG: u64 = 50_000;
-
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     pub ready: bool,
@@ -78,6 +75,12 @@ pub struct Readiness {
 }
 
 impl App {
+    /// What is in the log now has to be seen before this process is ready.
+    pub async fn starts_now(&self) {
+        let (log, facts) = (self.bus.last_seq(Family::Events).await, self.bus.last_seq(Family::Facts).await);
+        self.catch_up().begin(log.ok().zip(facts.ok()));
+    }
+
     pub async fn readiness(&self) -> Readiness {
         let log_connected = self.bus.is_connected();
         let mut problems = Vec::new();
@@ -88,6 +91,7 @@ impl App {
         }
         let (log_position, facts_position) = (log.unwrap_or(0), facts.unwrap_or(0));
         let views = self.views.status();
+        self.catch_up().begin(log.zip(facts));
         for view in &views {
             if let Some(pause) = &view.paused {
                 let fix = format!("see `millrace views list`, then `millrace views resume {}`", view.view);
@@ -97,10 +101,11 @@ impl App {
             if let Some(why) = &view.interrupted {
                 problems.push(format!("{} is interrupted and tries again: {why}", view.generation));
             }
-            let is_facts = self.views.serving(&view.view).is_ok_and(|slot| slot.projection().family() == Family::Facts);
-            let behind = if is_facts { facts_position } else { log_position }.saturating_sub(view.position);
-            if view.stage == "serving" && view.paused.is_none() && behind > MAX_LAG {
-                problems.push(format!("{} is {behind} events behind the log and catching up", view.generation));
+            if view.stage == "serving" && view.paused.is_none() {
+                let is_facts = view.stream == Family::Facts.token();
+                let (family, last) =
+                    if is_facts { (Family::Facts, facts_position) } else { (Family::Events, log_position) };
+                problems.extend(self.catch_up().problem(&view.generation, family, view.position, last));
             }
         }
         let search_position = self.search.position();
@@ -108,15 +113,16 @@ impl App {
         if let Some(why) = &search_trouble {
             problems.push(format!("search is interrupted and tries again: {why}"));
         }
-        if log_position.saturating_sub(search_position) > MAX_LAG {
-            problems.push(format!("search stands at {search_position} of {log_position} and is catching up"));
-        }
+        problems.extend(self.catch_up().problem("search", Family::Events, search_position, log_position));
         let workers = self.workforce.workers();
         let alarms = self.board.alarms().len();
         let mail_providers = self.mail_providers.providers();
         let mut notes = workers::notes(&workers, alarms);
         notes.extend(providers::note(&mail_providers));
         problems.extend(workers::problems(&workers));
+        if problems.is_empty() {
+            self.catch_up().done();
+        }
         Readiness {
             ready: problems.is_empty(),
             problems,

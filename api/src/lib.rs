@@ -7,6 +7,7 @@ pub mod admin;
 pub mod analytics;
 pub mod app;
 pub mod caller;
+mod catch_up;
 pub mod cms;
 pub mod command;
 pub mod crm;

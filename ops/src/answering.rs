@@ -95,5 +95,8 @@ pub fn serve(app: &App, listener: TcpListener, stop: CancellationToken) -> JoinH
     let stack = Stack::new(&registry, limits.max_concurrent_requests, SecurityHeaders { https_only: false });
     let router = stack.wrap_with(api::router(app.clone()), api::site::serve::layer(app));
     let server = Server::new(limits, &registry);
+    let app = app.clone();
+    // A log that does not answer now must not keep requests waiting: readiness asks again.
+    tokio::spawn(async move { app.starts_now().await });
     tokio::spawn(async move { _ = server.serve(listener, router, stop).await })
 }

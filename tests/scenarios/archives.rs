@@ -7,6 +7,7 @@ mod local;
 mod restoring;
 mod starting;
 mod timers;
+mod turns;
 
 use super::unique;
 use crate::support::Client;

@@ -162,7 +162,7 @@ async fn a_paused_worker_enrols_when_it_goes_on() {
     told("pause");
     let order = place(&client, Some(buyer), &[(seat, 1)]).await;
     pay(&client, order, 1).await;
-    let ready = client.get("/readyz").send().await.expect(200).json();
+    let ready = client.ready().await;
     assert!(ready["notes"].to_string().contains("fulfilments is paused"), "{ready:#}");
     let waits = async || {
         let workers = client.get("/v1/workers").send().await.json();

@@ -55,6 +55,6 @@ async fn an_upload_without_room_is_refused_and_leaves_nothing() {
     assert_eq!(shown(small).await, picture(1 << 20, "small"));
     // The rest of the platform does not mind.
     client.make("/v1/contacts", &json!({"email": "still@x.example"})).await;
-    client.get("/readyz").send().await.expect(200);
+    client.ready().await;
     assert!(!platform.log().contains("panicked"), "{}", platform.log());
 }

@@ -25,7 +25,7 @@ async fn operators_see_the_workers_and_others_do_not() {
     })
     .await;
     let listed = list().await;
-    let ready = operator.get("/readyz").send().await.expect(200).json();
+    let ready = operator.ready().await;
     assert_eq!(ready["workers"].as_array().map(Vec::len), listed["items"].as_array().map(Vec::len), "{ready:#}");
     let metrics = platform.metrics().await;
     assert!(metrics.contains("millrace_worker_up{worker=\"campaigns\"} 1"), "{metrics}");

@@ -1,6 +1,6 @@
 //! A platform that archives to two S3 servers, and what one does with such an archive.
 
-use super::{FaultProxy, Platform, S3Server, eventually, millrace};
+use super::{Client, FaultProxy, Platform, S3Server, eventually, millrace};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -118,7 +118,11 @@ fn text(path: &Path) -> &str {
 
 /// Waits until every provider has everything, and until it was read back.
 pub(crate) async fn all_archived(platform: &Platform) {
-    let client = platform.client();
+    archived_by(&platform.client()).await;
+}
+
+/// The same, of the platform that answers this client.
+pub(crate) async fn archived_by(client: &Client) {
     eventually("everything is archived", 60, async || {
         let ready = client.get("/readyz").send().await.json();
         let (events, facts) = (ready["log_position"].as_u64(), ready["facts_position"].as_u64());

@@ -97,7 +97,19 @@ impl Client {
         }
     }
 
-    /// The same after a database came back: its connections are tried again each second or so, and until then reads are refused.
+    /// What `/readyz` says once the platform is ready: after its start the index is behind for half a second.
+    pub(crate) async fn ready(&self) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get("/readyz").send().await;
+            if answer.status == 200 || Instant::now() > end {
+                return answer.expect(200).json();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Reads after a database came back: its connections are tried again each second or so, and until then reads are refused.
     pub(crate) async fn read_soon(&self, path: &str) -> Answer {
         let end = Instant::now() + PATIENCE;
         loop {

@@ -106,6 +106,11 @@ impl Member {
         Some(serde_json::from_slice(&login).expect("JSON"))
     }
 
+    /// `STOP`: it stands still; `CONT`: it goes on.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.pid());
+    }
+
     /// kill -9, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         drop(KillOnDrop(self.process.0.take()));

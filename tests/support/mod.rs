@@ -18,7 +18,7 @@ pub(crate) mod ses;
 pub(crate) mod sns;
 mod world;
 
-pub(crate) use archived::{Archived, all_archived};
+pub(crate) use archived::{Archived, all_archived, archived_by};
 pub(crate) use cassandra::Cassandra;
 pub(crate) use client::{Answer, Ask, Client};
 pub(crate) use deployment::{on_cluster, only_embedded};

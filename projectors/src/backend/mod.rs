@@ -2,5 +2,6 @@
 
 pub mod fjall;
 pub mod memory;
+mod priority;
 pub mod scylla;
 pub mod tantivy;

@@ -95,7 +95,7 @@ async fn k8_a_failing_provider_costs_nobody_a_second_mail_and_the_table_decides(
     println!("K8: {seen:?}");
     assert!(!by_second.is_empty() && tally.unknown > 0, "nothing was tried");
     // The provider shows in readiness and in the metrics, and a recipient's history names both of its attempts.
-    let ready = client.get("/readyz").send().await.expect(200).json();
+    let ready = client.ready().await;
     assert_eq!(
         (&ready["mail_providers"][0]["name"], &ready["mail_providers"][1]["name"]),
         (&"first".into(), &"second".into())

@@ -67,7 +67,7 @@ async fn a_provider_that_is_away_does_not_stop_the_platform() {
     let away = &status["providers"][0];
     assert!(away["provider"] == "away" && away["state"] == "retrying", "{status}");
     assert!(away["rpo_events"].as_u64().is_some_and(|events| events > 0), "{status}");
-    let ready = client.get("/readyz").send().await.expect(200).json();
+    let ready = client.ready().await;
     assert_eq!(ready["protection"][0]["state"], "retrying", "informative: it serves");
     assert!(ready["protection"][0].get("error").is_none(), "nothing of the provider is told to everybody");
     let metrics = client.get("/metrics").send().await.text();

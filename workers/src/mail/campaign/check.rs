@@ -130,7 +130,8 @@ fn fallback(error: &MergeError, lacking: Option<&str>, content: &CampaignContent
     let source = sources(content).find(|(part, _)| *part == error.part).map(|(_, source)| source);
     let on_line = |name: &str| {
         let line = source?.lines().nth(error.line - 1)?;
-        place(line, name).or_else(|| place(line, &format!("contact.{name}"))).map(|(_, column)| column)
+        let bare = |name: &str| place_where(line, name, |after| !has_fallback(after));
+        bare(name).or_else(|| bare(&format!("contact.{name}"))).map(|(_, column)| column)
     };
     let column = lacking.and_then(on_line);
     let name = lacking.unwrap_or("a field");
@@ -160,12 +161,27 @@ fn sources(content: &CampaignContent) -> impl Iterator<Item = (&'static str, &st
 
 /// Line and column of a name inside `{{ }}` or `{% %}`.
 fn place(source: &str, name: &str) -> Option<(usize, usize)> {
+    place_where(source, name, |_| true)
+}
+
+/// Whether a fallback follows a name directly.
+fn has_fallback(after: &str) -> bool {
+    let filter = after.trim_start().strip_prefix('|').map(str::trim_start);
+    filter.is_some_and(|filter| filter.starts_with("default") || filter.starts_with("d("))
+}
+
+/// The first one with something that is wanted behind it.
+fn place_where(source: &str, name: &str, is_wanted: impl Fn(&str) -> bool) -> Option<(usize, usize)> {
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let found = source.match_indices(name).map(|(at, _)| at).find(|at| {
         let (before, after) = (&source[..*at], &source[at + name.len()..]);
         let opened = before.rfind("{{").max(before.rfind("{%"));
         let closed = before.rfind("}}").max(before.rfind("%}"));
-        opened.is_some() && opened > closed && !before.ends_with(in_name) && !after.starts_with(in_name)
+        opened.is_some()
+            && opened > closed
+            && !before.ends_with(in_name)
+            && !after.starts_with(in_name)
+            && is_wanted(after)
     })?;
     let before = &source[..found];
     let line = before.matches('\n').count() + 1;
@@ -196,6 +212,7 @@ mod tests {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}";
         assert_eq!(faults(endless)[0].0, "template_fault");
         assert_eq!(faults("{{ first_name }} {{ city }}\n{{ city }}").len(), 2);
+        assert_eq!(faults("{{ city | default('x') }} {{ city }}"), [("missing_fallback", 1, Some(30))]);
     }
 
     #[test]

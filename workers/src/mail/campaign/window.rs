@@ -30,7 +30,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 use writers::mail::{
     campaign::{Campaign, CampaignStatus},
@@ -52,6 +52,7 @@ pub(super) struct Sending<'a> {
     pub(super) parts: &'a CampaignParts,
     pub(super) stacks: &'a Stacks,
     pub(super) log_end: &'a LogEnd,
+    pub(super) commits: &'a Semaphore,
     pub(super) tenant: &'a TenantId,
     pub(super) campaign: Uuid,
     pub(super) prepared: &'a Prepared,
@@ -189,6 +190,8 @@ impl Sending<'_> {
 
     async fn command(&self, id: Uuid, command: &ChunkCommand) -> Result<Chunk, JobError> {
         let meta = meta(self.campaign, CommandId::random());
+        // It is never closed.
+        let _place = self.commits.acquire().await;
         Ok(self.parts.writer.execute::<Chunk>(self.tenant, id, &meta, command).await?.value.state)
     }
 
