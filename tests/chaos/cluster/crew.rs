@@ -147,9 +147,9 @@ impl Crew {
         self.apis.iter().chain(&self.projectors).chain(&self.workers)
     }
 
-    /// No process panicked.
+    /// No process panicked. The cause of a parked item also has the word, without a place.
     pub(super) fn is_sound(&self) {
-        self.members().map(Member::log).for_each(|log| assert!(!log.contains("panicked"), "{log}"));
+        self.members().map(Member::log).for_each(|log| assert!(!log.contains("panicked at"), "{log}"));
     }
 
     /// Ends every process in order.
