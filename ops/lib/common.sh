@@ -42,6 +42,42 @@ install_packages() {
     } >&2 || die "apt-get could not install $*: see its messages above"
 }
 
+# install_unstarted SERVICE PACKAGE...: installs packages that bring a service, which is never started: a policy-rc.d that
+# forbids it stands for the time of the installation, unless the machine has its own policy, and then it is stopped.
+install_unstarted() {
+    local service=$1 as_root=() was_running=no policy=/usr/sbin/policy-rc.d own_policy=no result=0
+    shift
+    if [ "$(id -u)" -ne 0 ]; then
+        need sudo "the Debian packages $* are missing: install them as root"
+        as_root=(sudo)
+    fi
+    pgrep -x "$service" >/dev/null 2>&1 && was_running=yes
+    if [ ! -e "$policy" ]; then
+        own_policy=yes
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+        "${as_root[@]}" chmod 755 "$policy"
+    fi
+    # In a shell of its own, so that a failure leaves no policy behind.
+    (install_packages "$@") || result=$?
+    [ "$own_policy" = no ] || "${as_root[@]}" rm -f "$policy"
+    [ "$result" -eq 0 ] || exit "$result"
+    if [ "$was_running" = no ] && [ "$own_policy" = no ] && pgrep -x "$service" >/dev/null 2>&1; then
+        say "stopping the service $service that the package started"
+        "${as_root[@]}" service "$service" stop >&2 || die "the packaged service $service is running and could not be stopped: stop it"
+    fi
+}
+
+# smtp-sink and smtp-source, which Debian ships with postfix: a mail server of others' making, and a load on one.
+# A machine with another mail server keeps that one, which Debian would take away.
+install_postfix() {
+    [ ! -x /usr/sbin/smtp-sink ] || return 0
+    if [ -e /usr/sbin/sendmail ]; then
+        say "this machine has another mail server than postfix: what needs smtp-sink is skipped"
+        return 0
+    fi
+    install_unstarted postfix postfix
+}
+
 need_rust() {
     need cargo "install the Rust toolchain (stable, at least the rust-version in Cargo.toml), then run this again"
     local missing=()

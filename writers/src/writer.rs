@@ -3,6 +3,7 @@
 mod cache;
 mod loaded;
 mod locks;
+mod people;
 mod snapshot;
 mod tx;
 
@@ -23,6 +24,7 @@ use cache::Cache;
 use futures::future::BoxFuture;
 pub use loaded::Loaded;
 use locks::Locks;
+use people::People;
 use std::{sync::Arc, time::Duration};
 pub use tx::Tx;
 use uuid::Uuid;
@@ -84,11 +86,20 @@ pub(crate) struct Inner {
     clock: Clock,
     cache: Cache,
     locks: Locks,
+    people: People,
 }
 
 impl Writer {
     pub fn new(cell: Cell, store: EventStore, keys: KeyDirectory, clock: Clock) -> Self {
-        Self(Arc::new(Inner { cell, store, keys, clock, cache: Cache::new(), locks: Locks::new() }))
+        Self(Arc::new(Inner {
+            cell,
+            store,
+            keys,
+            clock,
+            cache: Cache::new(),
+            locks: Locks::new(),
+            people: People::new(),
+        }))
     }
 
     pub fn cell(&self) -> &Cell {
@@ -105,6 +116,11 @@ impl Writer {
 
     pub fn store(&self) -> &EventStore {
         &self.0.store
+    }
+
+    /// How long ago a person, or a program that acts for one, gave a command through this writer; `None`: never.
+    pub fn quiet_for(&self) -> Option<Duration> {
+        self.0.people.quiet_for()
     }
 
     /// The subject of an aggregate.
@@ -165,6 +181,7 @@ impl Writer {
         // Boxed, because only then the compiler can see that the whole may move between threads.
         F: for<'t> Fn(&'t mut Tx<'a>) -> BoxFuture<'t, Result<T, WriteError>> + Send + Sync,
     {
+        self.0.people.note(&meta.actor);
         let tenant_key = self.tenant_key(tenant).await?;
         let _queued = self.0.locks.lock(hot).await;
         let started = tokio::time::Instant::now();

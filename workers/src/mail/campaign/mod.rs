@@ -16,6 +16,7 @@ mod audience;
 mod book;
 pub mod caution;
 pub mod check;
+mod courtesy;
 pub(super) mod fate;
 mod footer;
 pub mod journal;
@@ -48,6 +49,7 @@ use bus_schema::{
     catalog::Catalogued,
     mail::campaign::{CampaignEvent, SendCounts},
 };
+use courtesy::Courtesy;
 use journal::Journal;
 use projectors::{Views, search_lane::Search};
 use stack::Stacks;
@@ -128,6 +130,7 @@ struct Shop {
     log_end: LogEnd,
     /// Commits of windows that are under way: each is a sync of the log's disk, and somebody's command waits behind them.
     commits: Semaphore,
+    courtesy: Courtesy,
 }
 
 struct Campaigns {
@@ -154,7 +157,7 @@ impl Campaigns {
         let (running, keys, memories) = (JoinSet::new(), HashMap::new(), HashMap::new());
         let crowded = Arc::default();
         let (stacks, log_end, commits) = (Stacks::new(), LogEnd::default(), Semaphore::new(COMMITS));
-        let shop = Arc::new(Shop { parts, stacks, log_end, commits });
+        let shop = Arc::new(Shop { parts, stacks, log_end, commits, courtesy: Courtesy::new() });
         Self { shop, book: Book::default(), running, keys, memories, crowded }
     }
 

@@ -54,7 +54,7 @@ const NO_OUTLET: Duration = Duration::from_secs(30);
 
 /// Does for a campaign what its state asks for.
 pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, turn: &Turn) -> Result<Rest, JobError> {
-    let Shop { parts, stacks, log_end, commits } = shop;
+    let Shop { parts, stacks, log_end, commits, courtesy } = shop;
     let mut campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     if parts.outlet.is_some()
         && let Some(rest) = restored::hold(parts, tenant, id, &campaign).await?
@@ -104,7 +104,8 @@ pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, t
             }
         }
     };
-    let sending = Sending { parts, stacks, log_end, commits, tenant, campaign: id, prepared: &prepared, stop };
+    let sending =
+        Sending { parts, stacks, log_end, commits, courtesy, tenant, campaign: id, prepared: &prepared, stop };
     let run = Run::new(sending, audience.chunks, launch.retry.as_ref(), turn);
     let mut failed = None;
     let lanes = prepared.outlet().providers().connections().clamp(1, MOST_LANES);
@@ -333,6 +334,7 @@ impl<'a> Run<'a> {
             if self.turn.is_over() {
                 return Ok(Step::Later(Duration::ZERO));
             }
+            let _place = self.sending.courtesy.place(parts.writer.quiet_for()).await;
             if self.halted.load(Ordering::Relaxed) || !self.sending.goes_on().await? {
                 return Ok(Step::Halt);
             }

@@ -3,6 +3,7 @@
 use super::{
     CampaignParts, JobError,
     audience::{self, LogEnd},
+    courtesy::Courtesy,
     fate::{self, Trouble},
     journal::ChunkJournal,
     meta,
@@ -53,6 +54,7 @@ pub(super) struct Sending<'a> {
     pub(super) stacks: &'a Stacks,
     pub(super) log_end: &'a LogEnd,
     pub(super) commits: &'a Semaphore,
+    pub(super) courtesy: &'a Courtesy,
     pub(super) tenant: &'a TenantId,
     pub(super) campaign: Uuid,
     pub(super) prepared: &'a Prepared,

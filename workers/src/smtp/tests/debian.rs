@@ -1,4 +1,4 @@
-//! The client against another sink than ours: `smtp-sink` of Debian's `postfix` package, when it is installed.
+//! The client against another sink than ours: `smtp-sink` of Debian's `postfix` package, when it is installed; `ops/test` installs it.
 
 use super::*;
 use crate::smtp::Pool;
