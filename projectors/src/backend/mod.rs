@@ -2,6 +2,5 @@
 
 pub mod fjall;
 pub mod memory;
-mod priority;
 pub mod scylla;
 pub mod tantivy;

@@ -2,7 +2,6 @@
 
 use super::meta::{FORMAT, Meta};
 use super::{Options, Shared, unavailable};
-use crate::backend::priority;
 use crate::read_store::encoding::CELL_HEAD;
 use crate::read_store::ledger::Ledger;
 use crate::read_store::types::{MAX_BODY, generation_of};
@@ -27,13 +26,13 @@ impl Shared {
         let place = dir.display().to_string();
         clear_interrupted_creation(dir).map_err(|source| unavailable("open", &place, source))?;
         let failed = |error| fault(&place, "open", error);
-        let builder = Database::builder(dir)
+        let db = Database::builder(dir)
             .cache_size(options.cache_bytes.max(SMALLEST_CACHE))
             .worker_threads(options.worker_threads.max(1))
             // Bodies are small, and the journal is short-lived: the time matters more than the space.
-            .journal_compression(CompressionType::None);
-        // Its threads write and merge files for many milliseconds on end.
-        let db = priority::nicely(|| builder.open()).map_err(failed)?;
+            .journal_compression(CompressionType::None)
+            .open()
+            .map_err(failed)?;
 
         let known_before = db.keyspace_exists(META);
         let create = || keyspace_options(options);

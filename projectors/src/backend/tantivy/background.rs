@@ -4,12 +4,15 @@
 //! Building and merging dictionaries of terms costs more than all views together. The threads tantivy starts are
 //! started from here and inherit the priority.
 
-use crate::{backend::priority, search::SearchError};
+use crate::search::SearchError;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
 };
 use tokio::sync::oneshot;
+
+/// The nice value of a thread that gets about a tenth of a processor others want.
+const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -21,7 +24,10 @@ impl Background {
     pub(super) fn start() -> Result<Self, SearchError> {
         let (send, jobs) = mpsc::channel::<Job>();
         let run = move || {
-            priority::be_nice();
+            // On Linux this is the priority of the calling thread alone. Where it is refused, work goes on as before.
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::debug!(%error, "the search index keeps the usual priority");
+            }
             jobs.into_iter().for_each(|job| job());
         };
         let started = std::thread::Builder::new().name("search-index".into()).spawn(run);

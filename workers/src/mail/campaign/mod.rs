@@ -62,7 +62,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 use writers::{Meta, Rejected, WriteError, Writer};
 
@@ -70,10 +70,6 @@ use writers::{Meta, Rejected, WriteError, Writer};
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long a campaign rests after something failed that may pass.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// Commits of windows at once. Sixteen windows that close together would be sixteen syncs before the next command; the log
-/// takes a commit after the other anyhow.
-const COMMITS: usize = 2;
 
 /// How long a campaign is sent while others wait for its place.
 const TURN: Duration = Duration::from_secs(5);
@@ -128,8 +124,6 @@ struct Shop {
     parts: CampaignParts,
     stacks: Stacks,
     log_end: LogEnd,
-    /// Commits of windows that are under way: each is a sync of the log's disk, and somebody's command waits behind them.
-    commits: Semaphore,
     courtesy: Courtesy,
 }
 
@@ -156,8 +150,8 @@ impl Campaigns {
     fn new(parts: CampaignParts) -> Self {
         let (running, keys, memories) = (JoinSet::new(), HashMap::new(), HashMap::new());
         let crowded = Arc::default();
-        let (stacks, log_end, commits) = (Stacks::new(), LogEnd::default(), Semaphore::new(COMMITS));
-        let shop = Arc::new(Shop { parts, stacks, log_end, commits, courtesy: Courtesy::new() });
+        let (stacks, log_end, courtesy) = (Stacks::new(), LogEnd::default(), Courtesy::new());
+        let shop = Arc::new(Shop { parts, stacks, log_end, courtesy });
         Self { shop, book: Book::default(), running, keys, memories, crowded }
     }
 

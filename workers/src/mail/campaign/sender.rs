@@ -54,7 +54,7 @@ const NO_OUTLET: Duration = Duration::from_secs(30);
 
 /// Does for a campaign what its state asks for.
 pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, turn: &Turn) -> Result<Rest, JobError> {
-    let Shop { parts, stacks, log_end, commits, courtesy } = shop;
+    let Shop { parts, stacks, log_end, courtesy } = shop;
     let mut campaign = parts.writer.load::<Campaign>(tenant, id).await?;
     if parts.outlet.is_some()
         && let Some(rest) = restored::hold(parts, tenant, id, &campaign).await?
@@ -104,8 +104,7 @@ pub(super) async fn run(shop: &Shop, tenant: &TenantId, id: Uuid, stop: &Stop, t
             }
         }
     };
-    let sending =
-        Sending { parts, stacks, log_end, commits, courtesy, tenant, campaign: id, prepared: &prepared, stop };
+    let sending = Sending { parts, stacks, log_end, courtesy, tenant, campaign: id, prepared: &prepared, stop };
     let run = Run::new(sending, audience.chunks, launch.retry.as_ref(), turn);
     let mut failed = None;
     let lanes = prepared.outlet().providers().connections().clamp(1, MOST_LANES);

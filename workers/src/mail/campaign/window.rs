@@ -31,7 +31,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 use uuid::Uuid;
 use writers::mail::{
     campaign::{Campaign, CampaignStatus},
@@ -53,7 +53,6 @@ pub(super) struct Sending<'a> {
     pub(super) parts: &'a CampaignParts,
     pub(super) stacks: &'a Stacks,
     pub(super) log_end: &'a LogEnd,
-    pub(super) commits: &'a Semaphore,
     pub(super) courtesy: &'a Courtesy,
     pub(super) tenant: &'a TenantId,
     pub(super) campaign: Uuid,
@@ -192,8 +191,6 @@ impl Sending<'_> {
 
     async fn command(&self, id: Uuid, command: &ChunkCommand) -> Result<Chunk, JobError> {
         let meta = meta(self.campaign, CommandId::random());
-        // It is never closed.
-        let _place = self.commits.acquire().await;
         Ok(self.parts.writer.execute::<Chunk>(self.tenant, id, &meta, command).await?.value.state)
     }
 
