@@ -50,7 +50,12 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         people.note(&Actor::System("campaigns".into()));
         assert!(people.quiet_for().unwrap() >= first + Duration::from_millis(20));
+        let before = Instant::now();
         people.note(&Actor::Visitor);
-        assert!(people.quiet_for().unwrap() < Duration::from_millis(20));
+        let quiet = people.quiet_for().unwrap();
+        assert!(
+            quiet <= before.elapsed() + Duration::from_micros(1),
+            "the newest command counts, however slow the machine"
+        );
     }
 }
