@@ -1,7 +1,11 @@
 //! The read store over a real server of the Scylla protocol: the same contract as memory and fjall, and what only a
 //! cluster has.
 
-use crate::support::{Cassandra, skip_cassandra, skip_slow};
+use crate::support::{
+    Cassandra,
+    cassandra::{open, patiently},
+    skip_cassandra, skip_slow,
+};
 use bytes::Bytes;
 use projectors::{
     backend::scylla::{Credentials, LogIdentity, Options, ScyllaStore},
@@ -10,7 +14,7 @@ use projectors::{
         contract::{self, Tombstones},
     },
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use workers::smtp::Roots;
 
 fn put(table: &str, sort: u32, ts: u64, body: &str) -> RowOp {
@@ -42,8 +46,8 @@ async fn two_processes_that_write_the_same_end_in_the_same_rows() {
         return;
     }
     let options = Cassandra::shared().options();
-    let open = async || ReadStore::Scylla(ScyllaStore::open(options.clone()).await.expect("the store opens"));
-    let (one, other) = (open().await, open().await);
+    let (one, other) = (open(options.clone()).await, open(options).await);
+    let (one, other) = (ReadStore::Scylla(one), ReadStore::Scylla(other));
     let batch = |from: u32, seq: u64| WriteBatch {
         ops: (from..from + 50)
             .map(|n| put("v_v1_g0.x", n, u64::from(n) << 8 | seq, &format!("{n} at {seq}")))
@@ -51,8 +55,7 @@ async fn two_processes_that_write_the_same_end_in_the_same_rows() {
         marks: vec![mark(seq)],
     };
     // One is ahead of the other, and both write all of it. A table that the other one has just made may not take rows yet.
-    let write =
-        async |store: &ReadStore, seq: u64| patiently(async || store.write(batch(seq as u32 * 25, seq)).await).await;
+    let write = async |store: &ReadStore, seq: u64| patiently(|| store.write(batch(seq as u32 * 25, seq))).await;
     let ahead = async {
         for seq in 1..=6 {
             write(&one, seq).await;
@@ -79,7 +82,7 @@ async fn a_lane_begins_where_every_row_is_on_disk() {
     }
     let mut options = Cassandra::shared().options();
     options.safety_window = Duration::from_millis(400);
-    let store = ReadStore::Scylla(ScyllaStore::open(options).await.expect("the store opens"));
+    let store = ReadStore::Scylla(open(options).await);
     let write = async |seq: u64| {
         let batch = WriteBatch { ops: vec![put("v_v1_g0.x", 1, seq << 8, "x")], marks: vec![mark(seq)] };
         store.write(batch).await.expect("written");
@@ -139,13 +142,12 @@ async fn tables_of_an_unknown_version_are_never_touched() {
     }
     let mut newer = Cassandra::shared().options();
     newer.format = "99";
-    let open = async |options: &Options| ScyllaStore::open(options.clone()).await;
-    let theirs = ReadStore::Scylla(open(&newer).await.expect("their release opens it"));
+    let theirs = ReadStore::Scylla(open(newer.clone()).await);
     theirs.write(WriteBatch { ops: vec![put("v_v1_g0.x", 1, 1, "x")], marks: vec![mark(1)] }).await.expect("written");
     let digest = theirs.digest(&TableId::try_new("v_v1_g0.x").expect("a name")).await.expect("a digest");
     let mut ours = newer.clone();
     ours.format = Cassandra::shared().options().format;
-    let error = open(&ours).await.expect_err("it is refused");
+    let error = refusal(ours).await;
     assert!(matches!(&error, ReadStoreError::UnknownFormat { found, .. } if found == "99"), "{error}");
     assert_eq!(error.severity(), Severity::Permanent);
     assert_eq!(theirs.digest(&TableId::try_new("v_v1_g0.x").expect("a name")).await.expect("a digest"), digest);
@@ -158,7 +160,7 @@ async fn rows_of_another_log_are_not_shown_beside_this_one() {
     if skip_cassandra() {
         return;
     }
-    let store = ScyllaStore::open(Cassandra::shared().options()).await.expect("the store opens");
+    let store = open(Cassandra::shared().options()).await;
     let log = |first: Option<&str>, last: u64| LogIdentity {
         first_event: first.map(str::to_owned),
         last: vec![("eu1".into(), last)],
@@ -201,7 +203,7 @@ async fn rows_outlive_the_loss_of_a_node() {
     let write = async |n: u32| {
         let ts = u64::from(n) << 8;
         let batch = || WriteBatch { ops: vec![put("v_v1_g0.x", n, ts, "x")], marks: vec![mark(u64::from(n))] };
-        patiently(async || store.write(batch()).await).await;
+        patiently(|| store.write(batch())).await;
     };
     let mut written = 0;
     for victim in [1, 3] {
@@ -215,27 +217,12 @@ async fn rows_outlive_the_loss_of_a_node() {
             write(written).await;
         }
         let scan = Scan::new(TableId::try_new("v_v1_g0.x").expect("a name"), "acme".into(), "all", 1_000);
-        let rows = patiently(async || store.scan(&scan).await).await;
+        let rows = patiently(|| store.scan(&scan)).await;
         assert_eq!(rows.rows.len(), written as usize, "after the loss of node {victim}");
         if victim == 1 {
             cluster.start(victim);
         }
     }
-    let marked = patiently(async || store.mark("v_v1_g0", "eu1").await).await;
+    let marked = patiently(|| store.mark("v_v1_g0", "eu1")).await;
     assert_eq!(marked, Some(u64::from(written)));
-}
-
-/// What lanes and readers do: while the cluster is busy with the loss of a node, or with a new table, it is asked again.
-async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, ReadStoreError>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) if error.severity() == Severity::Transient && Instant::now() < end => {
-                println!("asked again after: {error}");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            Err(error) => panic!("{error} ({error:?})"),
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Views over a cluster that follow a real log: what a killed server has forgotten is made again, and exactly.
 
-use crate::support::{Cassandra, World, eventually, skip_cassandra, skip_slow};
+use crate::support::{Cassandra, World, cassandra, eventually, skip_cassandra, skip_slow};
 use bus_schema::{Address, AnyEvent, Recorded, bus::Bus};
 use projectors::{
     Projection, ProjectionError, RowName, Rows, Views,
@@ -85,7 +85,7 @@ impl Projector {
 
     async fn on(world: &World, options: &Options) -> Self {
         let options = options.clone();
-        Self::start(world, async { ReadStore::Scylla(ScyllaStore::open(options).await.expect("it opens")) }).await
+        Self::start(world, async { ReadStore::Scylla(cassandra::open(options).await) }).await
     }
 
     async fn reach(&self, position: u64) {
@@ -198,7 +198,7 @@ async fn what_a_killed_node_has_forgotten_is_made_again() {
         if round == 1 {
             projector.kill();
             node.start(1);
-            let store = ScyllaStore::open(options.clone()).await.expect("it opens");
+            let store = cassandra::open(options.clone()).await;
             let begins = store.resume("sums_v1_g0", world.cell().as_str()).await.expect("readable").expect("a mark");
             assert!((1..last).contains(&begins.seq), "neither the start of the log nor its end: {}", begins.seq);
             projector = Projector::on(&world, &options).await;

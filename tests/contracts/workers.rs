@@ -27,7 +27,12 @@ const JOB: Job = Job {
     aggregates: &[("crm", "contact")],
     concurrency: 4,
     begin: Begin::First,
-    patience: Patience { attempts: 3, rests: &[Duration::from_millis(50)], silence: Duration::from_secs(2) },
+    patience: Patience {
+        attempts: 3,
+        deliveries: 6,
+        rests: &[Duration::from_millis(50)],
+        silence: Duration::from_secs(2),
+    },
 };
 
 /// What was handled, and what is to fail.
@@ -103,7 +108,7 @@ async fn items_of_a_key_keep_their_order_through_failures() {
     order.dedup();
     assert_eq!(order, of_one, "{begun:?}");
     let attempts: Vec<u64> = begun.iter().filter(|(seq, _)| *seq == first).map(|(_, attempt)| *attempt).collect();
-    assert_eq!(attempts, (1..=attempts.len() as u64).collect::<Vec<_>>(), "the server counts");
+    assert_eq!(attempts, (1..=attempts.len() as u64).collect::<Vec<_>>(), "they are counted");
     eventually("nothing waits", 20, async || worker.status().glance().lag == Some(0)).await;
     worker.stop().await;
 }
@@ -151,7 +156,7 @@ async fn an_attempt_that_never_ends_is_parked_after_enough_deaths() {
     let recorder = Recorder::default();
     recorder.0.hanging.store(true, Ordering::Relaxed);
     world.create("poison@x.example").await;
-    for death in 1..=JOB.patience.attempts {
+    for death in 1..=JOB.patience.deliveries {
         let worker = start(&parts, &recorder);
         let begun = async || recorder.begun().len() as u64 == death;
         eventually("it is begun once more", 30, begun).await;
@@ -159,8 +164,30 @@ async fn an_attempt_that_never_ends_is_parked_after_enough_deaths() {
     }
     let worker = start(&parts, &recorder);
     eventually("it is parked without another attempt", 30, async || parts.board.parked(None).len() == 1).await;
-    assert_eq!(recorder.begun().len() as u64, JOB.patience.attempts);
+    assert_eq!(recorder.begun().len() as u64, JOB.patience.deliveries);
     worker.kill();
+}
+
+/// Deliveries that a connection took with it, or that went to a process that died before it began, are no attempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_often_and_never_tried_is_tried() {
+    let world = World::shared().await;
+    let parts = parts(&world).await;
+    let (recorder, lost) = (Recorder::default(), Recorder::default());
+    lost.0.hanging.store(true, Ordering::Relaxed);
+    let (_, position) = world.create("lost@x.example").await;
+    for death in 1..=JOB.patience.attempts {
+        let worker = start(&parts, &lost);
+        eventually("it is taken", 30, async || lost.begun().len() as u64 == death).await;
+        worker.kill();
+    }
+    recorder.0.failing.lock().unwrap().insert(position);
+    let worker = start(&parts, &recorder);
+    eventually("it is parked", 30, async || parts.board.parked(Some(JOB.name)).len() == 1).await;
+    let entry = parts.board.parked(None).remove(0);
+    assert_eq!((entry.item.cause.as_str(), entry.item.attempts), ("it is to fail", 3), "{:?}", recorder.begun());
+    assert_eq!(recorder.begun(), [(position, 1), (position, 2), (position, 3)]);
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use super::Served;
 use projectors::{
     backend::scylla::{Credentials, Options, ScyllaStore},
-    read_store::ReadStore,
+    read_store::{ReadStore, ReadStoreError, Severity},
 };
 use std::{
     ops::Deref,
@@ -11,6 +11,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 use workers::smtp::Roots;
 
@@ -48,7 +49,7 @@ impl Cassandra {
         if let Ok(authority) = std::fs::read(self.dir().join("ca.pem")) {
             options.tls = Some(Roots::from_pem(&authority).expect("a certificate").config());
         }
-        options.request_timeout = std::time::Duration::from_secs(20);
+        options.request_timeout = Duration::from_secs(20);
         options
     }
 
@@ -77,6 +78,26 @@ impl Cassandra {
 
     /// An empty store.
     pub(crate) async fn store(&self) -> ReadStore {
-        ReadStore::Scylla(ScyllaStore::open(self.options()).await.expect("the store opens"))
+        ReadStore::Scylla(open(self.options()).await)
+    }
+}
+
+/// A store that is opened on a busy machine.
+pub(crate) async fn open(options: Options) -> ScyllaStore {
+    patiently(|| ScyllaStore::open(options.clone())).await
+}
+
+/// What lanes and readers do: while the cluster is busy with the loss of a node, or with a new table, it is asked again.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, ReadStoreError>>>(mut ask: impl FnMut() -> F) -> T {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) if error.severity() == Severity::Transient && Instant::now() < end => {
+                println!("asked again after: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => panic!("{error} ({error:?})"),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What tests run against: a real log (one nats-server per test process, one cell per test) and a real platform.
 
 mod archived;
-mod cassandra;
+pub(crate) mod cassandra;
 mod client;
 mod deployment;
 mod fault_proxy;

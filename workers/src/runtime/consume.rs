@@ -1,8 +1,9 @@
 //! A worker over a durable consumer: takes events, hands them to its handler, says what became of them.
 //!
-//! The server counts how often it has delivered an event, so an attempt that took the process with it counts too. After
-//! [`Patience::attempts`] the event is parked: an aggregate of the context `platform` in the event's own tenant, recorded
-//! before the event is acknowledged. So an event is acknowledged only when its effect is done or its parking is durable.
+//! After [`Patience::attempts`] of this process an event is parked: an aggregate of the context `platform` in the event's own
+//! tenant, recorded before the event is acknowledged. So an event is acknowledged only when its effect is done or its parking is
+//! durable. An attempt that takes the process with it is counted by the server alone, as a delivery
+//! ([`Patience::deliveries`]).
 
 use super::{
     RuntimeParts, crash,
@@ -11,6 +12,7 @@ use super::{
     lanes::Lanes,
     parking,
     status::InFlight,
+    tries::Tries,
 };
 use crate::worker::{Stop, Worker};
 use bus_schema::bus::Delivery;
@@ -36,7 +38,19 @@ pub fn start<H: Handler>(parts: RuntimeParts, job: Job, handler: H) -> Worker {
         let handler = Arc::new(handler);
         let (running, retrying) = (JoinSet::new(), JoinSet::new());
         let (begun, retried) = (HashMap::new(), HashMap::new());
-        Consuming { parts, job, handler, lanes: Lanes::new(), running, begun, retrying, retried }.run(stop).await;
+        Consuming {
+            parts,
+            job,
+            handler,
+            lanes: Lanes::new(),
+            tries: Tries::default(),
+            running,
+            begun,
+            retrying,
+            retried,
+        }
+        .run(stop)
+        .await;
     })
 }
 
@@ -45,6 +59,7 @@ struct Consuming<H> {
     job: Job,
     handler: Arc<H>,
     lanes: Lanes<Delivery>,
+    tries: Tries,
     running: JoinSet<After>,
     /// What each running task handles.
     begun: HashMap<Id, Begun>,
@@ -63,7 +78,9 @@ struct Begun {
 enum After {
     /// Handled, or parked: nothing of it is left.
     Done,
-    /// It comes again after so long.
+    /// It failed, and comes again after so long.
+    Failed(Duration),
+    /// It was not tried, or its end is not recorded: it comes again after so long.
     Again(Duration),
 }
 
@@ -128,7 +145,8 @@ impl<H: Handler> Consuming<H> {
     fn begin(&mut self, key: String, delivery: Delivery, stop: &Stop) {
         let (parts, job, handler) = (self.parts.clone(), self.job.clone(), self.handler.clone());
         let (mut stop, working, taken) = (stop.clone(), stop.status().begin(), delivery.clone());
-        let task = self.running.spawn(async move { attempt(&parts, &job, &*handler, &taken, &mut stop).await });
+        let failed = self.tries.failed(delivery.seq);
+        let task = self.running.spawn(async move { attempt(&parts, &job, &*handler, &taken, failed, &mut stop).await });
         self.begun.insert(task.id(), Begun { key, delivery, _working: working });
     }
 
@@ -136,26 +154,28 @@ impl<H: Handler> Consuming<H> {
         let (id, after) = match ended {
             Ok((id, after)) => (id, after),
             Err(error) => {
-                // It is delivered again, and parked when that was often enough.
-                let rest =
-                    self.begun.get(&error.id()).map_or(RETRY, |begun| self.job.patience.rest(begun.delivery.attempt));
                 stop.status().failed(format!("an attempt ended in a panic: {error}"));
                 tracing::error!(worker = self.job.name, %error, "an attempt ended in a panic");
-                if let Some(begun) = self.begun.get(&error.id()) {
-                    begun.delivery.again_after(rest).await;
-                }
-                (error.id(), After::Again(rest))
+                let Some(begun) = self.begun.get(&error.id()) else { return };
+                let rest = self.job.patience.rest(self.tries.failed(begun.delivery.seq) + 1);
+                begun.delivery.again_after(rest).await;
+                (error.id(), After::Failed(rest))
             }
         };
         let Some(begun) = self.begun.remove(&id) else { return };
+        let seq = begun.delivery.seq;
         match after {
             After::Done => {
                 stop.status().is_done();
+                self.tries.done(seq);
                 self.lanes.done(&begun.key);
             }
-            After::Again(rest) => {
+            After::Failed(rest) | After::Again(rest) => {
                 let until = Instant::now() + rest + self.job.patience.silence + SLACK;
-                self.lanes.holds(&begun.key, begun.delivery.seq, until);
+                if matches!(after, After::Failed(_)) {
+                    self.tries.fails(seq, until);
+                }
+                self.lanes.holds(&begun.key, seq, until);
             }
         }
     }
@@ -163,6 +183,7 @@ impl<H: Handler> Consuming<H> {
     /// Tells the server that what was taken is not forgotten.
     async fn beat(&mut self) {
         self.lanes.sweep(Instant::now());
+        self.tries.sweep(Instant::now());
         for delivery in self.lanes.waiting().chain(self.begun.values().map(|begun| &begun.delivery)) {
             delivery.working().await;
         }
@@ -189,12 +210,13 @@ impl<H: Handler> Consuming<H> {
     }
 }
 
-/// One attempt at one item, up to its acknowledgement.
+/// One attempt at one item, up to its acknowledgement; so many have failed here before.
 async fn attempt<H: Handler>(
     parts: &RuntimeParts,
     job: &Job,
     handler: &H,
     delivery: &Delivery,
+    failed: u64,
     stop: &mut Stop,
 ) -> After {
     let event = match delivery.event() {
@@ -206,19 +228,23 @@ async fn attempt<H: Handler>(
             return After::Done;
         }
     };
-    let item = Item::new(job.name, event, delivery.attempt);
-    let cause = if delivery.attempt > job.patience.attempts {
+    let mut item = Item::new(job.name, event, failed + 1);
+    if failed == 0 && delivery.attempt > 1 {
         match parking::was_parked(parts, &item).await {
             // Its parking was recorded, and the acknowledgement lost.
             Ok(true) => {
                 delivery.ack().await;
                 return After::Done;
             }
-            Ok(false) => {
-                "every attempt ended before its outcome was known: the process ended or the attempt panicked".to_owned()
-            }
+            Ok(false) => {}
             Err(error) => return again(delivery, RETRY, &error.to_string(), stop).await,
         }
+    }
+    let patience = &job.patience;
+    let seems_to_kill = failed == 0 && delivery.attempt > patience.deliveries;
+    let cause = if seems_to_kill || failed >= patience.attempts {
+        item.attempt = failed.max(delivery.attempt - 1);
+        "every attempt ended before its outcome was known: the process ended or the attempt panicked".to_owned()
     } else {
         crash::point(job.name, "taken").await;
         match handler.handle(&item).await {
@@ -227,8 +253,10 @@ async fn attempt<H: Handler>(
                 delivery.ack().await;
                 return After::Done;
             }
-            Err(Failure::Later(why)) if delivery.attempt < job.patience.attempts => {
-                return again(delivery, job.patience.rest(delivery.attempt), &why, stop).await;
+            Err(Failure::Later(why)) if item.attempt < patience.attempts => {
+                let rest = patience.rest(item.attempt);
+                again(delivery, rest, &why, stop).await;
+                return After::Failed(rest);
             }
             Err(failure) => failure.to_string(),
         }

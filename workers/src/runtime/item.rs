@@ -22,9 +22,12 @@ pub struct Job {
 /// How long a worker tries before it parks an item.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Deliveries, counted by the server, after which an item is parked.
+    /// Attempts of one process after which an item is parked.
     pub attempts: u64,
-    /// Rest before the second, third … delivery; the last one stands for all further ones.
+    /// Deliveries, counted by the server over all processes, after which a process that has not tried an item parks it without an
+    /// attempt: it seems to end every process that takes it. Deliveries also get lost with connections, so these are more.
+    pub deliveries: u64,
+    /// Rest before the second, third … attempt; the last one stands for all further ones.
     pub rests: &'static [Duration],
     /// After so much silence of a process its items are delivered again.
     pub silence: Duration,
@@ -34,6 +37,7 @@ impl Patience {
     /// Eight attempts within about a quarter of an hour.
     pub const USUAL: Self = Self {
         attempts: 8,
+        deliveries: 24,
         rests: &[
             Duration::from_secs(1),
             Duration::from_secs(5),
@@ -70,7 +74,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Item {
     pub event: StoredEvent,
-    /// 1 for the first time.
+    /// 1 for the first time in this process.
     pub attempt: u64,
     worker: &'static str,
 }

@@ -13,6 +13,7 @@ mod parking;
 pub mod roster;
 pub mod status;
 pub mod timers;
+mod tries;
 pub mod turn;
 
 pub use consume::start;

@@ -27,7 +27,7 @@ use futures::StreamExt;
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -85,6 +85,8 @@ struct Open<'a> {
     journal: Mutex<&'a mut ChunkJournal>,
     lease_until: AtomicI64,
     checked: Instant,
+    /// It was told once that consent cannot be looked at.
+    told: AtomicBool,
 }
 
 impl Sending<'_> {
@@ -111,7 +113,8 @@ impl Sending<'_> {
             Err(error) => return Err(error),
         };
         let (journal, lease_until) = (Mutex::new(journal), AtomicI64::new(until.0));
-        let open = Open { sending: self, id, epoch, journal, lease_until, checked };
+        let told = AtomicBool::new(false);
+        let open = Open { sending: self, id, epoch, journal, lease_until, checked, told };
         let mut troubles = Vec::new();
         for (outcome, trouble) in open.hand_over_all(ready).await {
             outcomes.push(outcome);
@@ -311,7 +314,10 @@ impl Gate for Passage<'_, '_> {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Err(Box::new((Outcome { index, ..outcome }, None))),
                 Err(error) => {
-                    tracing::warn!(%error, "consent cannot be looked at, so nothing is sent");
+                    if !open.told.swap(true, Ordering::Relaxed) {
+                        let Sending { tenant, campaign, .. } = open.sending;
+                        tracing::warn!(%tenant, %campaign, %error, "consent cannot be looked at, so nothing is sent");
+                    }
                     return unsent(Some("consent cannot be looked at"));
                 }
             }
