@@ -5,7 +5,11 @@
 //! one that was erased, an archive of keys for a whole one. So before an answer says that there is nothing, or nothing more, the leader
 //! is asked, and a copy that is behind is asked again. A stream with one copy has nobody to be behind.
 
-use super::{Bus, read::ReadError};
+use super::{
+    Bus,
+    filter::{is_wild, passes},
+    read::ReadError,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
@@ -28,15 +32,33 @@ impl Bus {
         Ok(self.ask_leader(stream, &request).await?.is_some())
     }
 
-    /// Those of the subjects that have a message. A subject may have wildcards.
-    pub(super) async fn leader_has_of(&self, stream: &str, subjects: &[&String]) -> Result<Vec<String>, ReadError> {
+    /// Those of the subjects of which a copy lacks something, going by what was found there. Of one subject any message will do; one
+    /// with wildcards is complete with the newest.
+    pub(super) async fn lacking(
+        &self,
+        stream: &str,
+        subjects: &[String],
+        found: &HashMap<String, u64>,
+    ) -> Result<Vec<String>, ReadError> {
         if self.replicas() == 1 {
             return Ok(Vec::new());
         }
-        let ask = async |subject: &&String| Ok(self.newest(stream, subject).await?.map(|_| (*subject).clone()));
-        let found: Vec<Option<String>> =
-            stream::iter(subjects).map(ask).buffer_unordered(AT_ONCE).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+        let mut doubtful: Vec<(&String, u64)> = Vec::new();
+        for subject in subjects {
+            if is_wild(subject) {
+                let matching = found.iter().filter(|(found, _)| passes(subject, found));
+                doubtful.push((subject, matching.map(|(_, seq)| *seq).max().unwrap_or(0)));
+            } else if !found.contains_key(subject) {
+                doubtful.push((subject, 0));
+            }
+        }
+        let ask = async |(subject, seen): &(&String, u64)| {
+            let newest = self.newest(stream, subject).await?;
+            Ok(newest.filter(|newest| newest > seen).map(|_| (*subject).clone()))
+        };
+        let lacking: Vec<Option<String>> =
+            stream::iter(&doubtful).map(ask).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(lacking.into_iter().flatten().collect())
     }
 
     /// Whether these are the last positions of their subjects.

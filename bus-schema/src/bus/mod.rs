@@ -4,6 +4,7 @@ mod append;
 mod connect;
 mod consumer;
 mod copy;
+mod filter;
 mod follow;
 mod leader;
 mod lease;

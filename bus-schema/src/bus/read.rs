@@ -2,6 +2,7 @@
 
 use super::{
     ANSWER, Bus,
+    filter::passes,
     message::{self, MalformedMessage},
     streams::latest_stream,
 };
@@ -181,7 +182,13 @@ impl Bus {
                         .filter_map(message::direct_position)
                         .map(|(subject, _)| subject)
                         .collect();
+                    let before = missing.len();
                     missing.retain(|subject| !found.contains(subject));
+                    if missing.len() == before {
+                        return Err(ReadError::Unreachable(
+                            "a pattern of subjects stands for more than one answer takes".into(),
+                        ));
+                    }
                 }
                 messages.extend(answer.messages);
                 if !cut {
@@ -192,20 +199,23 @@ impl Bus {
         Ok(messages)
     }
 
-    /// The same, and a subject that is missing in the answer has nothing.
+    /// The same, and a subject that is missing in the answer has nothing. One with wildcards stands for a few.
     async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
         let mut messages = self.last_of_a_copy(stream, subjects).await?;
         let mut patience = self.patience(stream);
         loop {
-            let found: HashSet<String> =
-                messages.iter().filter_map(message::direct_position).map(|(subject, _)| subject).collect();
-            let missing: Vec<&String> = subjects.iter().filter(|subject| !found.contains(*subject)).collect();
-            let behind = self.leader_has_of(stream, &missing).await?;
-            if behind.is_empty() {
+            let found: HashMap<String, u64> = messages.iter().filter_map(message::direct_position).collect();
+            let lacking = self.lacking(stream, subjects, &found).await?;
+            if lacking.is_empty() {
                 return Ok(messages);
             }
             patience.a_moment().await?;
-            messages.extend(self.last_of_a_copy(stream, &behind).await?);
+            let is_asked_again = |message: &Message| {
+                message::direct_position(message)
+                    .is_some_and(|(subject, _)| lacking.iter().any(|filter| passes(filter, &subject)))
+            };
+            messages.retain(|message| !is_asked_again(message));
+            messages.extend(self.last_of_a_copy(stream, &lacking).await?);
         }
     }
 

@@ -262,7 +262,8 @@ impl Open<'_> {
         match write(&mut journal) {
             Ok(()) => true,
             Err(error) => {
-                tracing::error!(%error, "the journal of campaigns cannot be written; nothing is sent without it");
+                let Sending { tenant, campaign, .. } = self.sending;
+                tracing::error!(%tenant, %campaign, %error, "the journal of campaigns cannot be written; nothing is sent without it");
                 false
             }
         }
@@ -281,7 +282,10 @@ impl Open<'_> {
                     self.lease_until.store(until, Ordering::Relaxed);
                 }
                 Err(error) if error.rejected().is_some() => self.lease_until.store(0, Ordering::Relaxed),
-                Err(error) => tracing::warn!(%error, "the lease of a chunk is not longer yet"),
+                Err(error) => {
+                    let Sending { tenant, campaign, .. } = self.sending;
+                    tracing::warn!(%tenant, %campaign, %error, "the lease of a chunk is not longer yet");
+                }
             }
         }
     }
