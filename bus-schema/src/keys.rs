@@ -5,6 +5,7 @@
 //! a key must be durable before the first event that is sealed with it, and a durable write costs as much as a command.
 
 mod cache;
+mod forgetting;
 mod pool;
 mod store;
 mod wrap;
@@ -16,6 +17,7 @@ use crate::{
     sealed::{Keyring, SealingKey, hex, keyed_hash},
 };
 use cache::Cache;
+use forgetting::Hearing;
 use pool::Pool;
 use std::{
     collections::HashMap,
@@ -37,6 +39,7 @@ struct Inner {
     /// One that is forgotten is read again.
     cache: Mutex<Cache>,
     pool: Pool,
+    _hearing: Option<Hearing>,
 }
 
 /// A tenant's key, unwrapped.
@@ -79,7 +82,7 @@ impl TenantKey {
 }
 
 impl KeyDirectory {
-    /// The directory on a cell's bus.
+    /// The directory on a cell's bus; within a tokio runtime.
     pub fn new(bus: Bus, root: RootKey) -> Self {
         Self::over(KeyStore::Bus(bus), root)
     }
@@ -91,7 +94,14 @@ impl KeyDirectory {
 
     fn over(store: KeyStore, root: RootKey) -> Self {
         let cache = Mutex::new(Cache::new(Instant::now()));
-        Self(Arc::new(Inner { root, store, tenants: Mutex::default(), cache, pool: Pool::default() }))
+        let (tenants, pool) = (Mutex::default(), Pool::default());
+        Self(Arc::new_cyclic(|inner| {
+            let _hearing = match &store {
+                KeyStore::Bus(bus) => Some(forgetting::hear(bus.clone(), inner.clone())),
+                KeyStore::Memory(_) => None,
+            };
+            Inner { root, store, tenants, cache, pool, _hearing }
+        }))
     }
 
     /// The tenant's key; `None` when the tenant was never created or was erased.
@@ -194,16 +204,20 @@ impl KeyDirectory {
             loaded.push(Arc::new(SealingKey::new(id, secret)));
         }
         self.remember(&loaded);
-        loaded.into_iter().for_each(|key| ring.insert(key));
+        let cache = lock(&self.0.cache);
+        loaded.into_iter().filter(|key| !cache.was_removed(key.id)).for_each(|key| ring.insert(key));
+        drop(cache);
         Ok(ring)
     }
 
-    /// Destroys a person's key: its bytes are overwritten in the directory. Doing it again changes nothing. Another process that
-    /// has read it forgets it within ten minutes.
+    /// Destroys a person's key: its bytes are overwritten in the directory. Doing it again changes nothing. Other processes that
+    /// have read it are told to forget it.
     pub async fn destroy(&self, tenant: &TenantId, id: KeyId) -> Result<(), KeyError> {
         lock(&self.0.cache).remove(id);
         self.0.store.erase(tenant, Slot::Person(id)).await?;
-        lock(&self.0.cache).remove(id);
+        if let KeyStore::Bus(bus) = &self.0.store {
+            forgetting::tell(bus, tenant, id).await;
+        }
         Ok(())
     }
 

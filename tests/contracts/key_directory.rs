@@ -1,8 +1,8 @@
 //! The key directory on the bus: durable keys, real destruction, tenants apart.
 
-use crate::support::{Server, World};
+use crate::support::{Server, World, eventually};
 use bus_schema::{KeyId, TenantId};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// Whether these bytes stand in any file below a folder.
 fn on_disk(folder: &Path, bytes: &[u8]) -> bool {
@@ -66,6 +66,45 @@ async fn a_destroyed_key_is_nowhere_on_the_disk() {
     let elsewhere = world.keys_elsewhere().await.load(&world.tenant, &[key, kept]).await.expect("readable");
     assert!(elsewhere.get(key).is_none() && elsewhere.get(kept).is_some());
     assert!(!on_disk(&server.store_dir(), &bytes));
+}
+
+/// A worker that has read a key does not write to a person whom the API has erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_one_process_destroys_is_forgotten_by_the_others() {
+    let server = Server::own();
+    let world = World::on(&server).await;
+    let elsewhere = world.keys_elsewhere().await;
+    let known = async |id: KeyId| !elsewhere.load(&world.tenant, &[id]).await.expect("readable").is_empty();
+    let key = world.keys.fresh(&world.tenant).await.expect("a key").id;
+    let kept = world.keys.fresh(&world.tenant).await.expect("a key").id;
+    assert!(known(key).await && known(kept).await);
+    // The first thing heard is heard some time after the connection is there.
+    eventually("it hears", 10, async || {
+        let probe = world.keys.fresh(&world.tenant).await.expect("a key").id;
+        assert!(known(probe).await);
+        world.keys.destroy(&world.tenant, probe).await.expect("destroyed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        !known(probe).await
+    })
+    .await;
+    assert!(known(key).await && known(kept).await);
+    world.keys.destroy(&world.tenant, key).await.expect("destroyed");
+    eventually("it is forgotten", 5, async || !known(key).await).await;
+    assert!(known(kept).await);
+    // Who could not hear forgets everything: this one is destroyed behind its back.
+    let unheard = world.keys.fresh(&world.tenant).await.expect("a key").id;
+    assert!(known(unheard).await);
+    let subject = format!("keys.{}.{}.{unheard}", world.cell(), world.tenant);
+    let found = world.bus.latest("keys", std::slice::from_ref(&subject)).await.expect("readable");
+    world.bus.erase_latest("keys", found[&subject].0).await.expect("erased");
+    assert!(known(unheard).await, "nobody told it");
+    server.kill();
+    server.start();
+    eventually("it is read again", 20, async || {
+        elsewhere.load(&world.tenant, &[unheard]).await.is_ok_and(|ring| ring.is_empty())
+    })
+    .await;
+    assert!(known(kept).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,8 +69,9 @@ async fn a_paid_order_makes_one_receipt_and_history_none() {
         assert!(text.contains(part), "no {part} in {text}");
     }
     // Seen again from the beginning, the same events ask for nothing new.
+    let place = platform.worker_places().join("reasons.json");
     platform.stop();
-    std::fs::remove_file(dir.path().join("data/mail/reasons.json")).expect("the place was kept");
+    std::fs::remove_file(place).expect("the place was kept");
     let platform = Platform::open_with(dir.path(), &posting::outlet(sink.address(), 2));
     let client = client.at(&platform.ready.url);
     let last = paid_order(&client, product, "last@x.example", None).await;

@@ -174,6 +174,11 @@ impl Platform {
         self.deployment().as_mut().is_some_and(Deployment::lost_one)
     }
 
+    /// Where its workers remember how far they are in the log.
+    pub(crate) fn worker_places(&self) -> PathBuf {
+        self.data_dir.join(if self.deployment().is_some() { "places" } else { "mail" })
+    }
+
     /// Every folder in which something of it is kept.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         self.deployment().as_ref().map_or_else(|| vec![self.data_dir.clone()], Deployment::folders)

@@ -1,8 +1,11 @@
 //! Messages to one person through our own sink: requesting them, waiting for their end, reading what came.
 
-use super::{Client, eventually, mailing};
+use super::{Client, mailing};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 use workers::smtp::sink::{Kept, Sink};
 
@@ -33,14 +36,15 @@ pub(crate) async fn until(
     holds: impl Fn(&Value) -> bool,
 ) -> Value {
     let path = format!("/v1/messages/{message}");
-    let mut shown = Value::Null;
-    eventually(&format!("the message is {what}"), seconds, async || {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        shown = client.get(&path).send().await.json();
-        holds(&shown)
-    })
-    .await;
-    shown
+        let shown = client.get(&path).send().await.json();
+        if holds(&shown) {
+            return shown;
+        }
+        assert!(Instant::now() < end, "not within {seconds} s: the message is {what}; it is {shown}");
+    }
 }
 
 /// The mails a sink took for an address, oldest first.

@@ -122,6 +122,11 @@ impl Bus {
         }
     }
 
+    /// Changes whenever the connection is lost.
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.clone()
+    }
+
     pub(super) fn tail(&self, family: Family) -> Arc<Tail> {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner).entry(family).or_default().clone()
     }

@@ -2,27 +2,29 @@
 
 use crate::{ids::KeyId, sealed::SealingKey};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// Keys of one generation; there are two. A key takes about 110 bytes, so 200,000 are 22 MB.
 const GENERATION: usize = 100_000;
-/// A generation ends after this time. A person may be erased by another process, which destroys the key in the directory and
-/// knows nothing of this memory: so nobody has it in mind after twice as long.
+/// A generation ends after this time. A person may be erased by another process, which destroys the key in the directory. It tells
+/// the others; nobody has it in mind after twice as long, even if they did not hear it.
 const LIFE: Duration = Duration::from_secs(300);
 
 /// Two generations. When the younger one is full or has lasted it becomes the older one, whose keys are forgotten.
 pub(super) struct Cache {
     young: HashMap<KeyId, Arc<SealingKey>>,
     old: HashMap<KeyId, Arc<SealingKey>>,
+    /// Destroyed lately: who was just reading one of them does not bring it back.
+    gone: [HashSet<KeyId>; 2],
     since: Instant,
 }
 
 impl Cache {
     pub(super) fn new(now: Instant) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), since: now }
+        Self { young: HashMap::new(), old: HashMap::new(), gone: Default::default(), since: now }
     }
 
     /// To be aged before: see [`Cache::age`].
@@ -31,15 +33,30 @@ impl Cache {
     }
 
     pub(super) fn insert(&mut self, key: Arc<SealingKey>, now: Instant) {
+        if self.was_removed(key.id) {
+            return;
+        }
         if self.young.len() >= GENERATION {
             self.turn(now);
         }
         self.young.insert(key.id, key);
     }
 
+    /// For good: ids are used once.
     pub(super) fn remove(&mut self, id: KeyId) {
         self.young.remove(&id);
         self.old.remove(&id);
+        self.gone[0].insert(id);
+    }
+
+    pub(super) fn was_removed(&self, id: KeyId) -> bool {
+        self.gone.iter().any(|gone| gone.contains(&id))
+    }
+
+    /// Forgets every key; they can be read again.
+    pub(super) fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
     }
 
     /// Forgets what has lasted.
@@ -55,6 +72,7 @@ impl Cache {
 
     fn turn(&mut self, now: Instant) {
         self.old = std::mem::take(&mut self.young);
+        self.gone = [HashSet::new(), std::mem::take(&mut self.gone[0])];
         self.since = now;
     }
 }
@@ -108,6 +126,12 @@ mod tests {
             assert!(cache.get(key(id).id).is_some());
             cache.remove(key(id).id);
             assert!(cache.get(key(id).id).is_none());
+            cache.insert(key(id), now);
+            assert!(cache.get(key(id).id).is_none(), "somebody was reading it meanwhile");
         }
+        cache.clear();
+        assert!(cache.get(key(1).id).is_none());
+        cache.insert(key(1), now);
+        assert!(cache.get(key(1).id).is_some());
     }
 }
