@@ -27,7 +27,17 @@ fn mark(seq: u64) -> Mark {
     Mark { view: "v_v1_g0".into(), cell: "eu1".into(), seq }
 }
 
+/// Why a cluster that answers is not taken.
 async fn refusal(options: Options) -> ReadStoreError {
+    patiently(async || match ScyllaStore::open(options.clone()).await {
+        Ok(_) => panic!("it is not refused"),
+        Err(error) if error.severity() == Severity::Transient => Err(error),
+        Err(error) => Ok(error),
+    })
+    .await
+}
+
+async fn silence(options: Options) -> ReadStoreError {
     ScyllaStore::open(options).await.expect_err("it is refused")
 }
 
@@ -69,10 +79,10 @@ async fn two_processes_that_write_the_same_end_in_the_same_rows() {
     };
     tokio::join!(ahead, behind);
     let scan = Scan::new(TableId::try_new("v_v1_g0.x").expect("a name"), "acme".into(), "all", 1_000);
-    let (rows, others) = (one.scan(&scan).await.expect("rows"), other.scan(&scan).await.expect("rows"));
+    let (rows, others) = (patiently(|| one.scan(&scan)).await, patiently(|| other.scan(&scan)).await);
     assert_eq!(rows, others);
     assert_eq!(rows.rows.len(), 175);
-    assert_eq!(other.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(6));
+    assert_eq!(patiently(|| other.mark("v_v1_g0", "eu1")).await, Some(6));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,21 +91,21 @@ async fn a_lane_begins_where_every_row_is_on_disk() {
         return;
     }
     let mut options = Cassandra::shared().options();
-    options.safety_window = Duration::from_millis(400);
+    options.safety_window = Duration::from_secs(2);
     let store = ReadStore::Scylla(open(options).await);
     let write = async |seq: u64| {
         let batch = WriteBatch { ops: vec![put("v_v1_g0.x", 1, seq << 8, "x")], marks: vec![mark(seq)] };
-        store.write(batch).await.expect("written");
+        patiently(|| store.write(batch.clone())).await;
     };
     let begins = async || {
-        let resume = store.resume("v_v1_g0", "eu1").await.expect("readable").expect("a mark");
+        let resume = patiently(|| store.resume("v_v1_g0", "eu1")).await.expect("a mark");
         (resume.seq, resume.until)
     };
     write(3).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     write(9).await;
-    assert_eq!(store.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(9));
     assert_eq!(begins().await, (3, 9), "a moment ago is not yet safe");
+    assert_eq!(patiently(|| store.mark("v_v1_g0", "eu1")).await, Some(9));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +140,7 @@ async fn what_is_wrong_with_the_cluster_is_said_at_the_start() {
     );
     let mut away = node.options();
     away.nodes = vec!["127.0.0.1:1".into()];
-    let error = refusal(away).await;
+    let error = silence(away).await;
     assert!(matches!(error, ReadStoreError::Unavailable { .. }) && error.severity() == Severity::Transient, "{error}");
 }
 
@@ -143,15 +153,16 @@ async fn tables_of_an_unknown_version_are_never_touched() {
     let mut newer = Cassandra::shared().options();
     newer.format = "99";
     let theirs = ReadStore::Scylla(open(newer.clone()).await);
-    theirs.write(WriteBatch { ops: vec![put("v_v1_g0.x", 1, 1, "x")], marks: vec![mark(1)] }).await.expect("written");
-    let digest = theirs.digest(&TableId::try_new("v_v1_g0.x").expect("a name")).await.expect("a digest");
+    let table = TableId::try_new("v_v1_g0.x").expect("a name");
+    patiently(|| theirs.write(WriteBatch { ops: vec![put("v_v1_g0.x", 1, 1, "x")], marks: vec![mark(1)] })).await;
+    let digest = patiently(|| theirs.digest(&table)).await;
     let mut ours = newer.clone();
     ours.format = Cassandra::shared().options().format;
     let error = refusal(ours).await;
     assert!(matches!(&error, ReadStoreError::UnknownFormat { found, .. } if found == "99"), "{error}");
     assert_eq!(error.severity(), Severity::Permanent);
-    assert_eq!(theirs.digest(&TableId::try_new("v_v1_g0.x").expect("a name")).await.expect("a digest"), digest);
-    assert_eq!(theirs.mark("v_v1_g0", "eu1").await.expect("a mark"), Some(1));
+    assert_eq!(patiently(|| theirs.digest(&table)).await, digest);
+    assert_eq!(patiently(|| theirs.mark("v_v1_g0", "eu1")).await, Some(1));
 }
 
 /// Two installations that were given one keyspace by mistake, and a log that lost its end.
@@ -165,12 +176,12 @@ async fn rows_of_another_log_are_not_shown_beside_this_one() {
         first_event: first.map(str::to_owned),
         last: vec![("eu1".into(), last)],
     };
-    let found = async || store.belonging("eu1").await.expect("readable");
+    let found = async || patiently(|| store.belonging("eu1")).await;
     store.belongs_to(found().await, &log(None, 0)).await.expect("nothing is there yet");
     store.belongs_to(found().await, &log(Some("a"), 7)).await.expect("it becomes its");
     // A start beside others: between the look at the rows and the one at the log both went on.
     let before = found().await;
-    store.write(WriteBatch { ops: vec![], marks: vec![mark(7)] }).await.expect("written");
+    patiently(|| store.write(WriteBatch { ops: vec![], marks: vec![mark(7)] })).await;
     store.belongs_to(before, &log(Some("a"), 6)).await.expect("it was not ahead when it was looked at");
     store.belongs_to(found().await, &log(Some("a"), 9)).await.expect("it went on");
     for (other, said) in [
@@ -196,7 +207,7 @@ async fn rows_outlive_the_loss_of_a_node() {
     open.tls = None;
     for mut wrong in [strangers, open] {
         wrong.nodes.truncate(1);
-        let error = refusal(wrong).await;
+        let error = silence(wrong).await;
         assert!(matches!(error, ReadStoreError::Unavailable { .. }), "{error}");
     }
     let store = cluster.store().await;

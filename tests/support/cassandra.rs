@@ -30,7 +30,9 @@ impl Cassandra {
     /// The node all tests share; each takes a prefix of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cassandra> = OnceLock::new();
-        SHARED.get_or_init(|| Self::serve(&["--nodes", "1", "--hasty"]))
+        // Nobody drops their tables, and each takes half a megabyte there: a platform of the cluster profile leaves seventy.
+        let heap = if super::on_cluster() { "2048" } else { "1024" };
+        SHARED.get_or_init(|| Self::serve(&["--nodes", "1", "--hasty", "--heap", heap]))
     }
 
     /// A cluster for a test that kills nodes or needs something special.

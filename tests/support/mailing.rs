@@ -3,7 +3,12 @@
 use super::{Client, eventually};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 /// The settings of a platform whose provider is a sink.
@@ -92,14 +97,17 @@ pub(crate) async fn postal_address(client: &Client) {
 /// Waits until it is finished; gives it.
 pub(crate) async fn finished(client: &Client, campaign: Uuid, seconds: u64) -> Value {
     let path = format!("/v1/campaigns/{campaign}");
-    let status = async || client.get(&path).send().await.json()["status"].as_str().unwrap_or_default().to_owned();
-    eventually("the campaign is finished", seconds, async || {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let status = status().await;
-        assert!(status != "paused", "{}", client.get(&path).send().await.text());
-        status == "finished"
-    })
-    .await;
+        let shown = client.get(&path).send().await;
+        let status = shown.json()["status"].as_str().unwrap_or_default().to_owned();
+        if status == "finished" {
+            break;
+        }
+        let is_late = Instant::now() >= end;
+        assert!(status != "paused" && !is_late, "not finished (within {seconds} s): {}", shown.text());
+    }
     eventually("every recipient has an end", 30, async || {
         let counts = client.get(&format!("{path}/progress")).send().await.json()["counts"].clone();
         counts["planned"] == 0 && counts["attempting"] == 0
