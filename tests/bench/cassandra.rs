@@ -1,4 +1,4 @@
-//! A node of Cassandra, and what can be had of it with the driver alone.
+//! Cassandra, and what can be had of it with the driver alone.
 
 use crate::{
     AnyError,
@@ -6,8 +6,8 @@ use crate::{
 };
 use projectors::backend::scylla::{Credentials, Options};
 use scylla::{
-    client::{PoolSize, session::Session, session_builder::SessionBuilder},
-    statement::prepared::PreparedStatement,
+    client::{PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
+    statement::{Consistency, prepared::PreparedStatement},
 };
 use std::{
     collections::HashMap,
@@ -21,69 +21,82 @@ use std::{
 
 /// Room for what is not yet on the disk, so that a run is no measurement of flushing.
 const HEAP_MIB: &str = "1536";
+/// As an installation has them: a copy of each row on every one.
+pub(crate) const NODES: u8 = 3;
 const KEYSPACE: &str = "millrace";
 const LOGIN: &str = "cassandra";
 
-/// One node; it is stopped, and its folder removed, when this is dropped.
+/// One node, or three with a copy of every row; they are stopped, and their folder removed, when this is dropped.
 pub(crate) struct Cassandra {
     child: Child,
-    address: String,
+    addresses: Vec<String>,
     folder: tempfile::TempDir,
 }
 
 impl Cassandra {
-    /// Starts it and waits until it answers.
-    pub(crate) fn start() -> Result<Self, AnyError> {
+    /// Starts so many nodes and waits until they answer.
+    pub(crate) fn start(nodes: u8) -> Result<Self, AnyError> {
         let folder = tempfile::tempdir()?;
         let script = tool("MILLRACE_CASSANDRA", "ops/cassandra");
         let mut command = Command::new(&script);
-        command.args(["serve", "--nodes", "1", "--heap", HEAP_MIB, "--dir"]).arg(folder.path().join("cluster"));
+        command.args(["serve", "--nodes", &nodes.to_string(), "--heap", HEAP_MIB, "--dir"]);
+        command.arg(folder.path().join("cluster"));
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| format!("{} does not run: {error}", script.display()))?;
         let mut line = String::new();
         let out = child.stdout.take().ok_or("no output of the node")?;
         BufReader::new(out).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("ready ").ok_or("Cassandra did not start")?.to_owned();
+        let said = line.trim().strip_prefix("ready ").ok_or("Cassandra did not start")?;
+        let addresses = said.split_whitespace().map(str::to_owned).collect();
         fs::write(folder.path().join("credentials"), format!("{LOGIN}\n{LOGIN}\n"))?;
-        Ok(Self { child, address, folder })
+        Ok(Self { child, addresses, folder })
     }
 
     /// What a process needs whose views are here, under a prefix of their own.
     pub(crate) fn environment(&self, prefix: &str) -> Vec<(&'static str, String)> {
-        let address = format!("scylla://{}/{KEYSPACE}?replication=1&tls=off&prefix={prefix}", self.address);
+        let (nodes, copies) = (self.addresses.join(","), self.copies());
+        let address = format!("scylla://{nodes}/{KEYSPACE}?replication={copies}&tls=off&prefix={prefix}");
         let credentials = self.folder.path().join("credentials").display().to_string();
         vec![("MILLRACE_READ_STORE", address), ("MILLRACE_READ_STORE_CREDENTIALS", credentials)]
     }
 
     /// The same for a store in this process.
     pub(crate) fn options(&self, prefix: &str) -> Options {
-        let mut options = Options::new(vec![self.address.clone()], KEYSPACE, 1);
+        let mut options = Options::new(self.addresses.clone(), KEYSPACE, self.copies());
         options.prefix = format!("{prefix}_");
         options.credentials = Some(Credentials { user: LOGIN.into(), password: LOGIN.into() });
         options
     }
 
-    /// The driver with so many connections.
+    /// Of each row.
+    fn copies(&self) -> u8 {
+        if self.addresses.len() < 3 { 1 } else { 3 }
+    }
+
+    /// The driver with so many connections to each node; it reads and writes with the consistency of the platform.
     pub(crate) async fn driver(&self, connections: usize) -> Result<Driver, AnyError> {
         let connections = NonZeroUsize::new(connections).ok_or("no connection at all")?;
+        let quorum = ExecutionProfile::builder().consistency(Consistency::LocalQuorum).build();
         let session = SessionBuilder::new()
-            .known_node(&self.address)
+            .known_nodes(&self.addresses)
+            .default_execution_profile_handle(quorum.into_handle())
             .user(LOGIN, LOGIN)
             .pool_size(PoolSize::PerHost(connections))
             .schema_agreement_timeout(Duration::from_secs(60));
         Ok(Driver { session: session.build().await? })
     }
 
-    /// Processor time it has used.
+    /// Processor time its nodes have used.
     pub(crate) fn processor_time(&self) -> Result<Duration, AnyError> {
-        processor_time(self.pid()?)
+        let of = |node: usize| processor_time(self.pid(node)?);
+        (1..=self.addresses.len()).map(of).sum()
     }
 
-    fn pid(&self) -> Result<u32, AnyError> {
-        Ok(fs::read_to_string(self.folder.path().join("cluster/node1/pid"))?.trim().parse()?)
+    fn pid(&self, node: usize) -> Result<u32, AnyError> {
+        Ok(fs::read_to_string(self.folder.path().join(format!("cluster/node{node}/pid")))?.trim().parse()?)
     }
 
-    /// Bytes of the files of tables, once all their rows are in them.
+    /// Bytes of the files of tables on the first node, once all their rows are in them.
     pub(crate) async fn bytes_on_disk(&self, driver: &Driver, tables: &[&str]) -> Result<u64, AnyError> {
         driver.flush(tables).await?;
         let names: Vec<&str> =

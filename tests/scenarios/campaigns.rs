@@ -34,6 +34,7 @@ async fn a_campaign_is_scheduled_when_it_is_complete() {
     assert_eq!(client.get("/v1/tenant").send().await.json()["postal_address"][0], "Garden & Sons");
     tell("schedule", json!({"at": "2020-01-01T00:00:00Z", "time_zone": "UTC"})).await.refused(422, "time_past");
     tell("schedule", json!({"at": when["at"], "time_zone": "Mars/Base"})).await.refused(422, "invalid_time_zone");
+    tell("schedule", json!({"at": "soon"})).await.refused(422, "invalid_time");
     tell("schedule", when.clone()).await.expect(200);
     assert_eq!(status().await, "scheduled");
     client.put(&at("content"), &content).send().await.refused(409, "campaign_scheduled");

@@ -71,10 +71,10 @@ pub(crate) async fn consent(client: &Client, contact: Uuid) {
 
 /// A campaign to everybody with the tag that goes out in a second.
 pub(crate) async fn launch(client: &Client, tag: &str, html: &str) -> Uuid {
-    schedule(client, &json!({"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"}), html, 1).await
+    schedule(client, &json!({"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"}), html, 0).await
 }
 
-/// A campaign to a segment that goes out in some seconds.
+/// A campaign to a segment that goes out in some seconds, or at once.
 pub(crate) async fn schedule(client: &Client, segment: &Value, html: &str, seconds: i64) -> Uuid {
     let campaign = client.make("/v1/campaigns", &json!({"name": "A campaign"})).await;
     let path = format!("/v1/campaigns/{campaign}");
@@ -83,8 +83,11 @@ pub(crate) async fn schedule(client: &Client, segment: &Value, html: &str, secon
         "from_email": "news@garden.example", "html": html});
     client.put(&format!("{path}/content"), &content).send().await.expect(200);
     postal_address(client).await;
-    let at = bus_schema::time::Clock::System.now().plus_seconds(seconds).to_string();
-    client.post(&format!("{path}/schedule"), &json!({"at": at, "time_zone": "UTC"})).send().await.expect(200);
+    let at = match seconds {
+        0 => "now".to_owned(),
+        _ => bus_schema::time::Clock::System.now().plus_seconds(seconds).to_string(),
+    };
+    client.post(&format!("{path}/schedule"), &json!({"at": at})).send().await.expect(200);
     campaign
 }
 

@@ -400,12 +400,13 @@ async fn set_content(
 /// When it is to go out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct NewSchedule {
-    /// RFC 3339, in the future and within a year.
+    /// RFC 3339, in the future and within a year, or `now`.
     #[schema(example = "2027-03-20T09:00:00+01:00")]
     pub at: String,
-    /// The zone its author thinks in, an IANA name.
+    /// The zone its author thinks in, an IANA name; UTC when absent.
     #[schema(example = "Europe/Berlin")]
-    pub time_zone: String,
+    #[serde(default)]
+    pub time_zone: Option<String>,
 }
 
 /// Schedules a complete campaign, or sets another time. Audience and content stay as they are until it is unscheduled. The
@@ -420,8 +421,11 @@ async fn schedule(
     Path(id): Path<Uuid>,
     command: Command<NewSchedule>,
 ) -> Result<Response, Problem> {
-    let at = Micros::parse(&command.body.at).ok_or_else(|| invalid_time("/at"))?;
-    let time_zone = command.body.time_zone.clone();
+    let at = match command.body.at.as_str() {
+        "now" => None,
+        at => Some(Micros::parse(at).ok_or_else(|| invalid_time("/at"))?),
+    };
+    let time_zone = command.body.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
     command.allow(WRITE)?;
     authoring::fit(&app, &command.caller, id).await?;
     run(&app, id, &command, CampaignCommand::Schedule { at, time_zone }).await

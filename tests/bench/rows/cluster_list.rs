@@ -3,7 +3,7 @@
 use super::{CLIENTS, ratios};
 use crate::{
     AnyError, Scale,
-    cassandra::{Cassandra, Driver},
+    cassandra::{Cassandra, Driver, NODES},
     contacts, load,
     platform::Platform,
     table::{Outcome, Reach, median, quantile_ms},
@@ -18,7 +18,7 @@ const REQUESTS: usize = 500;
 
 pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
     let turns = scale.of(8, 4);
-    let cassandra = Cassandra::start()?;
+    let cassandra = Cassandra::start(NODES)?;
     let platform = Platform::start_with(false, &cassandra.environment("list"))?;
     let clients = load::deal(contacts::requests(&platform, scale.of(10_000, 3_000)), CLIENTS);
     load::run(platform.address(), clients, 201).await?;
@@ -26,7 +26,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
     let raw = Raw::prepare(cassandra.driver(1).await?, platform.tenant()).await?;
     let request = platform.request("GET", &format!("/v1/contacts?limit={PAGE}"), "", "");
     let (mut lists, mut ceilings, mut entries) = (Vec::new(), Vec::new(), Vec::new());
-    // The node compiles what it runs often.
+    // The nodes compile what they run often.
     for turn in 0..turns + 2 {
         let list = load::run(platform.address(), vec![vec![request.clone(); REQUESTS]], 200).await?;
         let ceiling = raw.rows(REQUESTS).await?;
@@ -39,7 +39,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
     }
     let measured = format!("{:.2} ms", median(&lists));
     let ceiling = format!("{:.2} ms (of it the page of their places {:.2})", median(&ceilings), median(&entries));
-    let name = format!("list of {PAGE} contacts on Cassandra, p99");
+    let name = format!("list of {PAGE} contacts on {NODES} nodes of Cassandra, p99");
     Ok(vec![Outcome::of(&name, measured, ceiling, &ratios(&lists, &ceilings), Reach::AtMost(2.0))])
 }
 

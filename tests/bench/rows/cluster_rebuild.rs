@@ -3,7 +3,7 @@
 use super::{ratios, rebuild};
 use crate::{
     AnyError, Scale,
-    cassandra::{Cassandra, Driver},
+    cassandra::{Cassandra, Driver, NODES},
     contacts::Sample,
     log::Log,
     process::processor_time,
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
     let (events, turns) = (scale.of(100_000, 30_000), scale.of(4, 3));
-    let cassandra = Cassandra::start()?;
+    let cassandra = Cassandra::start(NODES)?;
     let log = Log::start().await?;
     let sample = Sample::take(&log).await?;
     log.batches(rebuild::mix(&sample, events)?, 500, 2).await?;
@@ -52,7 +52,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
     let batches = rebuild::rows(&log, last).await?;
     let raw = Raw::prepare(&cassandra, &batches).await?;
     let way = raw.fastest(&cassandra).await?;
-    // The node compiles what it runs often: neither side is to pay for the other.
+    // The nodes compile what they run often: neither side is to pay for the other.
     rebuild(&cassandra, &log, last, "warm").await?;
     let (mut rebuilds, mut ceilings, mut costs) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..turns {
@@ -76,7 +76,7 @@ pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
         raw.requests.len(),
         way.under_way
     );
-    let name = format!("rebuild of all views into Cassandra, {last} events");
+    let name = format!("rebuild of all views into {NODES} nodes of Cassandra, {last} events");
     Ok(vec![Outcome::of(&name, measured, ceiling, &ratios(&rebuilds, &ceilings), Reach::AtLeast(0.5))])
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 const BOUND_MS: f64 = 250.0;
 
 pub(super) async fn measure(scale: Scale) -> Result<Vec<Outcome>, AnyError> {
-    let cassandra = Cassandra::start()?;
+    let cassandra = Cassandra::start(1)?;
     let platform = Platform::start_with(false, &cassandra.environment("visible"))?;
     // Tables come into being, and the node compiles what it runs often.
     commands::round(&platform, scale.of(10_000, 5_000)).await?;

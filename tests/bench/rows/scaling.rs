@@ -106,7 +106,7 @@ impl Parts {
 }
 
 async fn parts(count: usize) -> Result<Figures, AnyError> {
-    let (cassandra, log, shared) = (Cassandra::start()?, Log::start().await?, tempfile::tempdir()?);
+    let (cassandra, log, shared) = (Cassandra::start(1)?, Log::start().await?, tempfile::tempdir()?);
     let key = shared.path().join("root.key");
     fs::write(&key, [7; 32])?;
     let files = shared.path().join("files");

@@ -92,9 +92,9 @@ pub enum CampaignCommand {
     SetContent {
         content: CampaignContent,
     },
-    /// Sets the time, another one too while it is scheduled. `time_zone` is an IANA name.
+    /// Sets the time, another one too while it is scheduled; without one it goes out now. `time_zone` is an IANA name.
     Schedule {
-        at: Micros,
+        at: Option<Micros>,
         time_zone: String,
     },
     /// Makes it a draft again.
@@ -260,13 +260,20 @@ impl Campaign {
         Ok(Decision::event(CampaignRetried { round, ends }))
     }
 
-    fn schedule(&self, at: Micros, zone: &str, now: Micros) -> Result<Decision<CampaignEvent>, CampaignRejection> {
+    fn schedule(
+        &self,
+        at: Option<Micros>,
+        zone: &str,
+        now: Micros,
+    ) -> Result<Decision<CampaignEvent>, CampaignRejection> {
         let time_zone = content::valid_zone(zone)?;
-        if matches!(&self.status, CampaignStatus::Scheduled { at: set, time_zone: named } if *set == at && named == time_zone)
+        if let CampaignStatus::Scheduled { at: set, time_zone: named } = &self.status
+            && at.map_or(*set <= now, |at| *set == at)
+            && named == time_zone
         {
             return Ok(Decision::nothing());
         }
-        let at = content::valid_time(at, now)?;
+        let at = at.map_or(Ok(now), |at| content::valid_time(at, now))?;
         self.segment.as_ref().ok_or(CampaignRejection::NoAudience)?;
         content::complete(self.content().unwrap_or(&CampaignContent::default()))?;
         Ok(Decision::event(CampaignScheduled { at, time_zone: time_zone.to_owned() }))
