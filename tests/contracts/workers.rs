@@ -6,10 +6,7 @@ use futures::future::BoxFuture;
 use projectors::platform::board::Board;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use uuid::Uuid;
@@ -47,15 +44,21 @@ struct Book {
     done: Mutex<BTreeMap<String, u32>>,
     /// Positions that fail, as long as they are in here.
     failing: Mutex<BTreeSet<u64>>,
-    hanging: AtomicBool,
+    /// Positions whose handling never ends, or panics.
+    hanging: Mutex<BTreeSet<u64>>,
+    panicking: Mutex<BTreeSet<u64>>,
 }
 
 impl Handler for Recorder {
     fn handle<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             self.0.begun.lock().unwrap().push((item.event.seq, item.attempt));
-            if self.0.hanging.load(Ordering::Relaxed) {
+            if self.0.hanging.lock().unwrap().contains(&item.event.seq) {
                 std::future::pending::<()>().await;
+            }
+            if self.0.panicking.lock().unwrap().contains(&item.event.seq) {
+                // A panic that is not printed.
+                std::panic::resume_unwind(Box::new("it is to panic"));
             }
             if self.0.failing.lock().unwrap().contains(&item.event.seq) {
                 return Err(Failure::Later("it is to fail".into()));
@@ -149,23 +152,53 @@ async fn what_fails_too_often_is_parked_and_tried_again_on_demand() {
     worker.stop().await;
 }
 
+/// What was in flight beside it was delivered as often, and is not parked with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_never_ends_is_parked_after_enough_deaths() {
     let world = World::shared().await;
     let parts = parts(&world).await;
     let recorder = Recorder::default();
-    recorder.0.hanging.store(true, Ordering::Relaxed);
-    world.create("poison@x.example").await;
-    for death in 1..=JOB.patience.deliveries {
+    let (_, before) = world.create("before@x.example").await;
+    let (_, poison) = world.create("poison@x.example").await;
+    let (_, behind) = world.create("behind@x.example").await;
+    recorder.0.hanging.lock().unwrap().extend([before, poison, behind]);
+    for death in 1..=JOB.patience.deliveries as usize {
         let worker = start(&parts, &recorder);
-        let begun = async || recorder.begun().len() as u64 == death;
-        eventually("it is begun once more", 30, begun).await;
+        eventually("they are begun once more", 30, async || recorder.begun().len() == 3 * death).await;
         worker.kill();
     }
+    recorder.0.hanging.lock().unwrap().retain(|position| *position == poison);
+    recorder.0.begun.lock().unwrap().clear();
+    let worker = start(&parts, &recorder);
+    eventually("it is begun alone", 30, async || recorder.begun() == [(before, 1), (poison, 1)]).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(recorder.begun(), [(before, 1), (poison, 1)], "nothing is begun beside it");
+    worker.kill();
     let worker = start(&parts, &recorder);
     eventually("it is parked without another attempt", 30, async || parts.board.parked(None).len() == 1).await;
-    assert_eq!(recorder.begun().len() as u64, JOB.patience.deliveries);
-    worker.kill();
+    eventually("the others are done", 30, async || recorder.done() == 2).await;
+    assert_eq!(recorder.begun(), [(before, 1), (poison, 1), (behind, 1)]);
+    let entry = parts.board.parked(None).remove(0);
+    assert_eq!((entry.item.position, entry.item.attempts), (poison, 0));
+    assert!(entry.item.cause.starts_with("it was delivered 7 times"), "{}", entry.item.cause);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_panics_too_often_is_parked_and_nothing_else_suffers() {
+    let world = World::shared().await;
+    let parts = parts(&world).await;
+    let recorder = Recorder::default();
+    let (_, position) = world.create("panics@x.example").await;
+    world.create("fine@x.example").await;
+    recorder.0.panicking.lock().unwrap().insert(position);
+    let worker = start(&parts, &recorder);
+    eventually("it is parked", 30, async || parts.board.parked(Some(JOB.name)).len() == 1).await;
+    let entry = parts.board.parked(None).remove(0);
+    assert_eq!((entry.item.position, entry.item.attempts), (position, 3));
+    assert!(entry.item.cause.contains("panicked"), "{}", entry.item.cause);
+    eventually("the other is done", 30, async || recorder.done() == 1).await;
+    worker.stop().await;
 }
 
 /// Deliveries that a connection took with it, or that went to a process that died before it began, are no attempts.
@@ -174,8 +207,8 @@ async fn what_was_delivered_often_and_never_tried_is_tried() {
     let world = World::shared().await;
     let parts = parts(&world).await;
     let (recorder, lost) = (Recorder::default(), Recorder::default());
-    lost.0.hanging.store(true, Ordering::Relaxed);
     let (_, position) = world.create("lost@x.example").await;
+    lost.0.hanging.lock().unwrap().insert(position);
     for death in 1..=JOB.patience.attempts {
         let worker = start(&parts, &lost);
         eventually("it is taken", 30, async || lost.begun().len() as u64 == death).await;

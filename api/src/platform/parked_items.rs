@@ -42,7 +42,7 @@ pub struct ParkedItemJson {
     pub state: &'static str,
     /// Why it failed the last time.
     pub cause: String,
-    /// How often it was tried.
+    /// How often it was tried since the worker was started. 0: not at all, because it seems to end the processes that take it.
     pub attempts: u32,
     /// How often it was parked.
     pub times_parked: u32,

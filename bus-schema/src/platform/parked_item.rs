@@ -23,7 +23,7 @@ pub struct ItemParked {
     pub event: EventId,
     pub kind: String,
     pub subject: String,
-    /// How often it was tried.
+    /// How often it was tried since the worker was started. 0: not at all, because it seems to end the processes that take it.
     pub attempts: u32,
     /// Why it failed the last time. No personal data.
     pub cause: String,

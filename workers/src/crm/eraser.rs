@@ -62,7 +62,8 @@ async fn run(bus: Bus, keys: KeyDirectory, clock: Clock, place: PathBuf, mut sto
                 () = stop.asked() => return,
             }
             while let Err(error) = keys.destroy(&event.subject.tenant, key).await {
-                tracing::error!(%error, position = event.seq, "the key of an erased person is not destroyed yet");
+                let tenant = &event.subject.tenant;
+                tracing::error!(%error, %tenant, position = event.seq, "the key of an erased person is not destroyed yet");
                 stop.status().failed(format!("the key named by event {} is not destroyed yet: {error}", event.seq));
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
@@ -102,7 +103,8 @@ pub(crate) fn destroyed(event: &StoredEvent) -> Option<KeyId> {
         Ok(Some(AnyEvent::Suppression(SuppressionEvent::AddressErased(erased)))) => Some(erased.key),
         Ok(_) => None,
         Err(error) => {
-            tracing::error!(%error, position = event.seq, "an erasure cannot be read, its key may still be there");
+            let tenant = &event.subject.tenant;
+            tracing::error!(%error, %tenant, position = event.seq, "an erasure cannot be read, its key may still be there");
             None
         }
     }

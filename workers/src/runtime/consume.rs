@@ -2,8 +2,11 @@
 //!
 //! After [`Patience::attempts`] of this process an event is parked: an aggregate of the context `platform` in the event's own
 //! tenant, recorded before the event is acknowledged. So an event is acknowledged only when its effect is done or its parking is
-//! durable. An attempt that takes the process with it is counted by the server alone, as a delivery
-//! ([`Patience::deliveries`]).
+//! durable.
+//!
+//! An attempt that takes the process with it is counted by the server alone, as a delivery, with all that was in flight beside it.
+//! After [`Patience::deliveries`] an item is suspect: suspects are tried alone, the oldest first, and the first one a start meets that
+//! was suspect before is parked without an attempt. So what ends every process is found, and costs its neighbours nothing.
 
 use super::{
     RuntimeParts, crash,
@@ -44,6 +47,7 @@ pub fn start<H: Handler>(parts: RuntimeParts, job: Job, handler: H) -> Worker {
             handler,
             lanes: Lanes::new(),
             tries: Tries::default(),
+            has_met_suspect: false,
             running,
             begun,
             retrying,
@@ -60,6 +64,7 @@ struct Consuming<H> {
     handler: Arc<H>,
     lanes: Lanes<Delivery>,
     tries: Tries,
+    has_met_suspect: bool,
     running: JoinSet<After>,
     /// What each running task handles.
     begun: HashMap<Id, Begun>,
@@ -119,7 +124,7 @@ impl<H: Handler> Consuming<H> {
             if status.is_paused() {
                 continue;
             }
-            while self.running.len() < self.job.concurrency
+            while self.running.len() < self.at_once()
                 && let Some((key, _, delivery)) = self.lanes.take(Instant::now())
             {
                 self.begin(key, delivery, &stop);
@@ -142,12 +147,33 @@ impl<H: Handler> Consuming<H> {
         self.lanes.put(key, delivery.seq, delivery);
     }
 
+    /// How many may be handled at once now: one, as long as there is a suspect.
+    fn at_once(&self) -> usize {
+        let mut taken = self.lanes.waiting().chain(self.begun.values().map(|begun| &begun.delivery));
+        if taken.any(|delivery| self.is_suspect(delivery)) { 1 } else { self.job.concurrency }
+    }
+
+    /// Whether it may be what ended the processes that took it: it was delivered so often, and this one has not seen it fail.
+    fn is_suspect(&self, delivery: &Delivery) -> bool {
+        delivery.attempt > self.job.patience.deliveries && self.tries.failed(delivery.seq) == 0
+    }
+
     fn begin(&mut self, key: String, delivery: Delivery, stop: &Stop) {
         let (parts, job, handler) = (self.parts.clone(), self.job.clone(), self.handler.clone());
         let (mut stop, working, taken) = (stop.clone(), stop.status().begin(), delivery.clone());
-        let failed = self.tries.failed(delivery.seq);
-        let task = self.running.spawn(async move { attempt(&parts, &job, &*handler, &taken, failed, &mut stop).await });
+        let history = History { failed: self.tries.failed(delivery.seq), kills: self.kills(&delivery) };
+        let task =
+            self.running.spawn(async move { attempt(&parts, &job, &*handler, &taken, history, &mut stop).await });
         self.begun.insert(task.id(), Begun { key, delivery, _working: working });
+    }
+
+    /// Whether it ended the process before this one: that one began the oldest suspect first, and alone.
+    fn kills(&mut self, delivery: &Delivery) -> bool {
+        if !self.is_suspect(delivery) || self.has_met_suspect {
+            return false;
+        }
+        self.has_met_suspect = true;
+        delivery.attempt > self.job.patience.deliveries + 1
     }
 
     async fn ended(&mut self, ended: Result<(Id, After), JoinError>, stop: &Stop) {
@@ -155,8 +181,9 @@ impl<H: Handler> Consuming<H> {
             Ok((id, after)) => (id, after),
             Err(error) => {
                 stop.status().failed(format!("an attempt ended in a panic: {error}"));
-                tracing::error!(worker = self.job.name, %error, "an attempt ended in a panic");
                 let Some(begun) = self.begun.get(&error.id()) else { return };
+                let (worker, subject, position) = (self.job.name, begun.delivery.subject(), begun.delivery.seq);
+                tracing::error!(worker, subject, position, %error, "an attempt ended in a panic");
                 let rest = self.job.patience.rest(self.tries.failed(begun.delivery.seq) + 1);
                 begun.delivery.again_after(rest).await;
                 (error.id(), After::Failed(rest))
@@ -210,13 +237,21 @@ impl<H: Handler> Consuming<H> {
     }
 }
 
-/// One attempt at one item, up to its acknowledgement; so many have failed here before.
+/// What is known of an item before an attempt.
+struct History {
+    /// Attempts that failed in this process.
+    failed: u64,
+    /// It seems to end the process that takes it.
+    kills: bool,
+}
+
+/// One attempt at one item, up to its acknowledgement.
 async fn attempt<H: Handler>(
     parts: &RuntimeParts,
     job: &Job,
     handler: &H,
     delivery: &Delivery,
-    failed: u64,
+    history: History,
     stop: &mut Stop,
 ) -> After {
     let event = match delivery.event() {
@@ -228,23 +263,27 @@ async fn attempt<H: Handler>(
             return After::Done;
         }
     };
+    let History { failed, kills } = history;
     let mut item = Item::new(job.name, event, failed + 1);
     if failed == 0 && delivery.attempt > 1 {
-        match parking::was_parked(parts, &item).await {
+        match parking::was_parked(parts, &item, stop).await {
             // Its parking was recorded, and the acknowledgement lost.
-            Ok(true) => {
+            Some(true) => {
                 delivery.ack().await;
                 return After::Done;
             }
-            Ok(false) => {}
-            Err(error) => return again(delivery, RETRY, &error.to_string(), stop).await,
+            Some(false) => {}
+            None => return again(delivery, RETRY, "the worker stops", stop).await,
         }
     }
     let patience = &job.patience;
-    let seems_to_kill = failed == 0 && delivery.attempt > patience.deliveries;
-    let cause = if seems_to_kill || failed >= patience.attempts {
-        item.attempt = failed.max(delivery.attempt - 1);
-        "every attempt ended before its outcome was known: the process ended or the attempt panicked".to_owned()
+    let cause = if kills {
+        item.attempt = 0;
+        let times = delivery.attempt - 1;
+        format!("it was delivered {times} times and nothing was heard of it: processes that took it seem to have ended")
+    } else if failed >= patience.attempts {
+        item.attempt = failed;
+        "its handling panicked; the log output says where".to_owned()
     } else {
         crash::point(job.name, "taken").await;
         match handler.handle(&item).await {

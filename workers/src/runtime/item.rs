@@ -22,10 +22,10 @@ pub struct Job {
 /// How long a worker tries before it parks an item.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Attempts of one process after which an item is parked.
+    /// Attempts since the worker was started after which an item is parked.
     pub attempts: u64,
-    /// Deliveries, counted by the server over all processes, after which a process that has not tried an item parks it without an
-    /// attempt: it seems to end every process that takes it. Deliveries also get lost with connections, so these are more.
+    /// Deliveries, counted by the server over all processes, after which an item may be what ends the processes that take it: it is
+    /// tried alone, and parked if it comes again. Deliveries also get lost with connections, so these are more than attempts.
     pub deliveries: u64,
     /// Rest before the second, third … attempt; the last one stands for all further ones.
     pub rests: &'static [Duration],
@@ -74,7 +74,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Item {
     pub event: StoredEvent,
-    /// 1 for the first time in this process.
+    /// 1 for the first time since the worker was started.
     pub attempt: u64,
     worker: &'static str,
 }

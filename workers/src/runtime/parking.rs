@@ -57,10 +57,23 @@ pub(super) async fn park(
     }
 }
 
-/// Whether an item was parked before, whatever became of it since.
-pub(super) async fn was_parked(parts: &RuntimeParts, item: &Item) -> Result<bool, WriteError> {
-    let loaded = parts.writer.load::<ParkedItem>(&item.event.subject.tenant, item.effect().0).await?;
-    Ok(loaded.state.standing().is_some())
+/// Whether an item was parked before, whatever became of it since; asked until it is known. `None`: the worker is asked to stop before.
+pub(super) async fn was_parked(parts: &RuntimeParts, item: &Item, stop: &mut Stop) -> Option<bool> {
+    let (tenant, position) = (&item.event.subject.tenant, item.event.seq);
+    loop {
+        match parts.writer.load::<ParkedItem>(tenant, item.effect().0).await {
+            Ok(loaded) => return Some(loaded.state.standing().is_some()),
+            Err(WriteError::NoTenant(_)) => return Some(false),
+            Err(error) => {
+                stop.status().failed(format!("whether event {position} was parked is not known yet: {error}"));
+                tracing::warn!(%tenant, position, %error, "whether an item was parked before is not known yet");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stop.asked() => return None,
+        }
+    }
 }
 
 /// Tries a parked item once more, as somebody asked, and records what came of it.

@@ -1,4 +1,4 @@
-//! How often this process has tried items that failed.
+//! How often a worker has tried items that failed, since it was started; a worker that takes turns is started at each.
 //!
 //! The server's count of deliveries is not that: it also counts what a connection took with it, and what was given to
 //! a process that died before it began.
