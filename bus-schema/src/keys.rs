@@ -16,7 +16,7 @@ use crate::{
     ids::{KeyId, TenantId},
     sealed::{Keyring, SealingKey, hex, keyed_hash},
 };
-use cache::Cache;
+use cache::{Cache, Epoch};
 use forgetting::Hearing;
 use pool::Pool;
 use std::{
@@ -172,7 +172,7 @@ impl KeyDirectory {
             keys.push(Arc::new(key));
         }
         self.0.store.write(tenant, wrapped).await?;
-        self.remember(&keys);
+        self.remember(&keys, None);
         self.0.pool.put(tenant, keys);
         Ok(())
     }
@@ -181,9 +181,11 @@ impl KeyDirectory {
     pub async fn load(&self, tenant: &TenantId, ids: &[KeyId]) -> Result<Keyring, KeyError> {
         let mut ring = Keyring::default();
         let mut missing = Vec::new();
+        let epoch;
         {
             let mut cache = lock(&self.0.cache);
             cache.age(Instant::now());
+            epoch = cache.epoch();
             for id in ids {
                 match cache.get(*id) {
                     Some(key) => ring.insert(key),
@@ -203,7 +205,7 @@ impl KeyDirectory {
             let secret = wrap::unwrap(tenant_key.key.secret(), &slot.name(tenant), &wrapped)?;
             loaded.push(Arc::new(SealingKey::new(id, secret)));
         }
-        self.remember(&loaded);
+        self.remember(&loaded, Some(epoch));
         let cache = lock(&self.0.cache);
         loaded.into_iter().filter(|key| !cache.was_removed(key.id)).for_each(|key| ring.insert(key));
         drop(cache);
@@ -211,18 +213,22 @@ impl KeyDirectory {
     }
 
     /// Destroys a person's key: its bytes are overwritten in the directory. Doing it again changes nothing. Other processes that
-    /// have read it are told to forget it.
+    /// have read it are told to forget it, also when it is not known whether the directory has done so.
     pub async fn destroy(&self, tenant: &TenantId, id: KeyId) -> Result<(), KeyError> {
         lock(&self.0.cache).remove(id);
-        self.0.store.erase(tenant, Slot::Person(id)).await?;
+        let erased = self.0.store.erase(tenant, Slot::Person(id)).await;
         if let KeyStore::Bus(bus) = &self.0.store {
             forgetting::tell(bus, tenant, id).await;
         }
-        Ok(())
+        erased
     }
 
-    fn remember(&self, keys: &[Arc<SealingKey>]) {
+    /// Keys that were read in an epoch are dropped when that is over: one of them may have been destroyed meanwhile.
+    fn remember(&self, keys: &[Arc<SealingKey>], read_in: Option<Epoch>) {
         let (mut cache, now) = (lock(&self.0.cache), Instant::now());
+        if read_in.is_some_and(|epoch| epoch != cache.epoch()) {
+            return;
+        }
         cache.age(now);
         keys.iter().for_each(|key| cache.insert(key.clone(), now));
     }

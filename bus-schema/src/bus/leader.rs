@@ -32,31 +32,25 @@ impl Bus {
         Ok(self.ask_leader(stream, &request).await?.is_some())
     }
 
-    /// Those of the subjects of which a copy lacks something, going by what was found there. Of one subject any message will do; one
-    /// with wildcards is complete with the newest.
+    /// Those of the subjects of which a copy lacks something, going by what was found there, each with the position the leader has.
+    /// Of one subject any message will do; one with wildcards is complete with the newest.
     pub(super) async fn lacking(
         &self,
         stream: &str,
         subjects: &[String],
         found: &HashMap<String, u64>,
-    ) -> Result<Vec<String>, ReadError> {
+    ) -> Result<Vec<(String, u64)>, ReadError> {
         if self.replicas() == 1 {
             return Ok(Vec::new());
         }
-        let mut doubtful: Vec<(&String, u64)> = Vec::new();
-        for subject in subjects {
-            if is_wild(subject) {
-                let matching = found.iter().filter(|(found, _)| passes(subject, found));
-                doubtful.push((subject, matching.map(|(_, seq)| *seq).max().unwrap_or(0)));
-            } else if !found.contains_key(subject) {
-                doubtful.push((subject, 0));
-            }
-        }
+        let is_doubtful = |subject: &&String| is_wild(subject) || !found.contains_key(*subject);
+        let doubtful: Vec<(&String, u64)> =
+            subjects.iter().filter(is_doubtful).map(|subject| (subject, seen(subject, found))).collect();
         let ask = async |(subject, seen): &(&String, u64)| {
             let newest = self.newest(stream, subject).await?;
-            Ok(newest.filter(|newest| newest > seen).map(|_| (*subject).clone()))
+            Ok(newest.filter(|newest| newest > seen).map(|newest| ((*subject).clone(), newest)))
         };
-        let lacking: Vec<Option<String>> =
+        let lacking: Vec<Option<(String, u64)>> =
             stream::iter(&doubtful).map(ask).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(lacking.into_iter().flatten().collect())
     }
@@ -115,6 +109,15 @@ impl Bus {
     pub(super) fn patience(&self, stream: &str) -> Patience {
         Patience { stream: stream.to_owned(), end: Instant::now() + self.timeout() }
     }
+}
+
+/// The newest position that was found of a subject or a pattern; 0: nothing.
+pub(super) fn seen(subject: &str, found: &HashMap<String, u64>) -> u64 {
+    if !is_wild(subject) {
+        return found.get(subject).copied().unwrap_or(0);
+    }
+    let matching = found.iter().filter(|(found, _)| passes(subject, found));
+    matching.map(|(_, seq)| *seq).max().unwrap_or(0)
 }
 
 /// How long a copy may be behind.

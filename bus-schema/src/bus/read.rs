@@ -3,6 +3,7 @@
 use super::{
     ANSWER, Bus,
     filter::passes,
+    leader::seen,
     message::{self, MalformedMessage},
     streams::latest_stream,
 };
@@ -199,23 +200,32 @@ impl Bus {
         Ok(messages)
     }
 
-    /// The same, and a subject that is missing in the answer has nothing. One with wildcards stands for a few.
+    /// The same, and a subject that is missing in the answer has nothing. One with wildcards stands for a few; what is appended while
+    /// this waits for a copy need not be in the answer.
     async fn last_of(&self, stream: &str, subjects: &[String]) -> Result<Vec<Message>, ReadError> {
         let mut messages = self.last_of_a_copy(stream, subjects).await?;
         let mut patience = self.patience(stream);
+        let mut goals: HashMap<String, u64> = HashMap::new();
         loop {
             let found: HashMap<String, u64> = messages.iter().filter_map(message::direct_position).collect();
             let lacking = self.lacking(stream, subjects, &found).await?;
-            if lacking.is_empty() {
+            let falls_short =
+                |(subject, newest): &(String, u64)| seen(subject, &found) < *goals.get(subject).unwrap_or(newest);
+            let short: Vec<(String, u64)> = lacking.into_iter().filter(falls_short).collect();
+            if short.is_empty() {
                 return Ok(messages);
             }
+            for (subject, newest) in &short {
+                goals.entry(subject.clone()).or_insert(*newest);
+            }
             patience.a_moment().await?;
+            let again: Vec<String> = short.into_iter().map(|(subject, _)| subject).collect();
             let is_asked_again = |message: &Message| {
                 message::direct_position(message)
-                    .is_some_and(|(subject, _)| lacking.iter().any(|filter| passes(filter, &subject)))
+                    .is_some_and(|(subject, _)| again.iter().any(|filter| passes(filter, &subject)))
             };
             messages.retain(|message| !is_asked_again(message));
-            messages.extend(self.last_of_a_copy(stream, &lacking).await?);
+            messages.extend(self.last_of_a_copy(stream, &again).await?);
         }
     }
 

@@ -17,14 +17,25 @@ const LIFE: Duration = Duration::from_secs(300);
 pub(super) struct Cache {
     young: HashMap<KeyId, Arc<SealingKey>>,
     old: HashMap<KeyId, Arc<SealingKey>>,
-    /// Destroyed lately: who was just reading one of them does not bring it back.
-    gone: [HashSet<KeyId>; 2],
     since: Instant,
+    /// Destroyed lately: who was just reading one of them does not bring it back. Two generations of time alone.
+    gone: [HashSet<KeyId>; 2],
+    gone_since: Instant,
+    epoch: Epoch,
 }
+
+/// Changes whenever all keys are forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
 
 impl Cache {
     pub(super) fn new(now: Instant) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), gone: Default::default(), since: now }
+        let (young, old, gone) = (HashMap::new(), HashMap::new(), Default::default());
+        Self { young, old, since: now, gone, gone_since: now, epoch: Epoch::default() }
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// To be aged before: see [`Cache::age`].
@@ -53,10 +64,11 @@ impl Cache {
         self.gone.iter().any(|gone| gone.contains(&id))
     }
 
-    /// Forgets every key; they can be read again.
+    /// Forgets every key; they can be read again. What was read before this is not to be put in any more: see [`Cache::epoch`].
     pub(super) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
+        self.epoch.0 += 1;
     }
 
     /// Forgets what has lasted.
@@ -68,11 +80,14 @@ impl Cache {
         if lasted >= 2 * LIFE {
             self.turn(now);
         }
+        if now.saturating_duration_since(self.gone_since) >= LIFE {
+            self.gone = [HashSet::new(), std::mem::take(&mut self.gone[0])];
+            self.gone_since = now;
+        }
     }
 
     fn turn(&mut self, now: Instant) {
         self.old = std::mem::take(&mut self.young);
-        self.gone = [HashSet::new(), std::mem::take(&mut self.gone[0])];
         self.since = now;
     }
 }
@@ -129,7 +144,13 @@ mod tests {
             cache.insert(key(id), now);
             assert!(cache.get(key(id).id).is_none(), "somebody was reading it meanwhile");
         }
+        // Full twice over, and still not brought back.
+        (GENERATION..4 * GENERATION).for_each(|id| cache.insert(key(id + 1), now));
+        cache.insert(key(0), now);
+        assert!(cache.get(key(0).id).is_none());
+        let before = cache.epoch();
         cache.clear();
+        assert_ne!(cache.epoch(), before, "who reads just now can see that");
         assert!(cache.get(key(1).id).is_none());
         cache.insert(key(1), now);
         assert!(cache.get(key(1).id).is_some());

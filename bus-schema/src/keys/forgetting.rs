@@ -1,7 +1,8 @@
 //! Processes tell each other whose key is destroyed, so that none goes on knowing a person who was erased.
 //!
-//! It is said once and not stored ([`Bus::say`]). A process that may have missed it, because its connection was lost, forgets all
-//! the keys it has in mind and reads them again; if even that fails a key is in mind for ten minutes at most.
+//! It is said and not stored ([`Bus::say`]): by the process that erases a person at once, by the worker `eraser`, which destroys the
+//! key again, some seconds later. A process that may have missed it, because its connection was lost, forgets all the keys it has in mind
+//! and reads them again; if even that fails a key is in mind for ten minutes at most.
 
 use super::{Inner, lock};
 use crate::{
@@ -13,6 +14,9 @@ use tokio::task::JoinHandle;
 
 /// Before the servers are asked again to let us hear.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A new connection hears what is said to all servers after this time at the latest.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Hears as long as it lives.
 pub(super) struct Hearing(JoinHandle<()>);
@@ -59,7 +63,14 @@ pub(super) fn hear(bus: Bus, directory: Weak<Inner>) -> Hearing {
                     }
                     None => return,
                 },
-                Ok(()) = losses.changed() => forget(None),
+                Ok(()) = losses.changed() => {
+                    forget(None);
+                    while !bus.is_connected() {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    tokio::time::sleep(SETTLED).await;
+                    forget(None);
+                }
                 else => return,
             }
         }
