@@ -69,7 +69,7 @@ pub(crate) async fn consent(client: &Client, contact: Uuid) {
     }
 }
 
-/// A campaign to everybody with the tag that goes out in a second.
+/// A campaign to everybody with the tag that goes out at once.
 pub(crate) async fn launch(client: &Client, tag: &str, html: &str) -> Uuid {
     schedule(client, &json!({"filter": {"tags": {"_eq": tag}}, "purpose": "marketing"}), html, 0).await
 }

@@ -403,7 +403,7 @@ pub struct NewSchedule {
     /// RFC 3339, in the future and within a year, or `now`.
     #[schema(example = "2027-03-20T09:00:00+01:00")]
     pub at: String,
-    /// The zone its author thinks in, an IANA name; UTC when absent.
+    /// The zone its author thinks in, an IANA name. When absent it stays as scheduled before, UTC at first.
     #[schema(example = "Europe/Berlin")]
     #[serde(default)]
     pub time_zone: Option<String>,
@@ -425,7 +425,7 @@ async fn schedule(
         "now" => None,
         at => Some(Micros::parse(at).ok_or_else(|| invalid_time("/at"))?),
     };
-    let time_zone = command.body.time_zone.clone().unwrap_or_else(|| "UTC".to_owned());
+    let time_zone = command.body.time_zone.clone();
     command.allow(WRITE)?;
     authoring::fit(&app, &command.caller, id).await?;
     run(&app, id, &command, CampaignCommand::Schedule { at, time_zone }).await

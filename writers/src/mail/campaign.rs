@@ -92,10 +92,11 @@ pub enum CampaignCommand {
     SetContent {
         content: CampaignContent,
     },
-    /// Sets the time, another one too while it is scheduled; without one it goes out now. `time_zone` is an IANA name.
+    /// Sets the time, another one too while it is scheduled; without one it goes out now. `time_zone` is an IANA name; without one it
+    /// stays as it is scheduled, UTC at first.
     Schedule {
         at: Option<Micros>,
-        time_zone: String,
+        time_zone: Option<String>,
     },
     /// Makes it a draft again.
     Unschedule,
@@ -263,12 +264,20 @@ impl Campaign {
     fn schedule(
         &self,
         at: Option<Micros>,
-        zone: &str,
+        zone: Option<&str>,
         now: Micros,
     ) -> Result<Decision<CampaignEvent>, CampaignRejection> {
-        let time_zone = content::valid_zone(zone)?;
-        if let CampaignStatus::Scheduled { at: set, time_zone: named } = &self.status
-            && at.map_or(*set <= now, |at| *set == at)
+        let set = match &self.status {
+            CampaignStatus::Scheduled { at, time_zone } => Some((*at, time_zone.as_str())),
+            _ => None,
+        };
+        let time_zone = match (zone, set) {
+            (Some(zone), _) => content::valid_zone(zone)?,
+            (None, Some((_, time_zone))) => time_zone,
+            (None, None) => "UTC",
+        };
+        if let Some((set, named)) = set
+            && at.map_or(set <= now, |at| set == at)
             && named == time_zone
         {
             return Ok(Decision::nothing());
@@ -320,7 +329,7 @@ impl Decider for Campaign {
             }
             CampaignCommand::Schedule { at, time_zone } => {
                 self.grounded()?;
-                self.schedule(*at, time_zone, ctx.now)
+                self.schedule(*at, time_zone.as_deref(), ctx.now)
             }
             CampaignCommand::Unschedule => {
                 self.grounded()?;

@@ -44,7 +44,7 @@ fn with(mut events: Vec<CampaignEvent>, event: impl Into<CampaignEvent>) -> Vec<
 }
 
 fn schedule(at: Micros) -> CampaignCommand {
-    CampaignCommand::Schedule { at: Some(at), time_zone: "europe/berlin".into() }
+    CampaignCommand::Schedule { at: Some(at), time_zone: Some("europe/berlin".into()) }
 }
 
 const HOUR: i64 = 3_600;
@@ -104,11 +104,13 @@ fn scheduling_needs_audience_content_and_a_time_ahead() {
     given::<Campaign>(complete()).when(schedule(NOW.plus_seconds(YEAR))).then([scheduled(NOW.plus_seconds(YEAR))]);
     let far = NOW.plus_seconds(YEAR + 1);
     given::<Campaign>(complete()).when(schedule(far)).then_rejected(CampaignRejection::TimeTooFar);
-    let at_once = || CampaignCommand::Schedule { at: None, time_zone: "Europe/Berlin".into() };
-    given::<Campaign>(complete()).when(at_once()).then([scheduled(NOW)]);
+    let at_once = || CampaignCommand::Schedule { at: None, time_zone: None };
+    let in_utc = CampaignScheduled { at: NOW, time_zone: "UTC".into() };
+    given::<Campaign>(complete()).when(at_once()).then([in_utc.into()]);
     given::<Campaign>(with(complete(), scheduled(soon))).when(at_once()).then([scheduled(NOW)]);
+    given::<Campaign>(with(complete(), scheduled(NOW))).when(at_once()).then([]);
     given::<Campaign>([created()]).when(at_once()).then_rejected(CampaignRejection::NoAudience);
-    let nowhere = CampaignCommand::Schedule { at: Some(soon), time_zone: "Mars/Olympus".into() };
+    let nowhere = CampaignCommand::Schedule { at: Some(soon), time_zone: Some("Mars/Olympus".into()) };
     given::<Campaign>(complete()).when(nowhere).then_rejected(CampaignRejection::InvalidZone);
     given::<Campaign>([created()]).when(schedule(soon)).then_rejected(CampaignRejection::NoAudience);
     let audience_only: Vec<_> = complete().into_iter().take(2).collect();
