@@ -3,10 +3,9 @@
 
 use super::unique;
 use crate::support::{
-    Cassandra, Client, Member, NatsCluster, cluster_environment, eventually, mailing, millrace, only_embedded,
+    Cassandra, Client, Member, NatsCluster, cluster_environment, eventually, mailing, millrace, only_embedded, pem,
     skip_cassandra, skip_slow,
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
@@ -287,8 +286,7 @@ async fn a_process_that_cannot_do_its_part_says_why() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let strangers = rcgen::generate_simple_self_signed(["x".to_owned()]).expect("a certificate");
-    let strangers = BASE64_STANDARD.encode(strangers.cert.der());
-    let strangers = format!("-----BEGIN CERTIFICATE-----\n{strangers}\n-----END CERTIFICATE-----\n");
+    let strangers = pem("CERTIFICATE", strangers.cert.der());
     let cases: Vec<(&str, Environment, Vec<&str>, &str)> = vec![
         ("captain", vec![], vec![], "[possible values: api, projector, worker]"),
         ("api", vec![], vec!["MILLRACE_SHARED_DIR"], "--shared-dir is missing"),

@@ -8,6 +8,7 @@ mod fault_proxy;
 pub(crate) mod mailing;
 mod member;
 mod nats_cluster;
+mod pem;
 mod platform;
 pub(crate) mod posting;
 mod s3;
@@ -25,11 +26,12 @@ pub(crate) use deployment::{on_cluster, only_embedded};
 pub(crate) use fault_proxy::{FaultProxy, Spoil};
 pub(crate) use member::Member;
 pub(crate) use nats_cluster::{NatsCluster, cluster_environment};
+pub(crate) use pem::pem;
 pub(crate) use platform::{Platform, Ready, binary, millrace};
 pub(crate) use s3::S3Server;
 pub(crate) use sender::Sender;
 pub(crate) use served::Served;
-pub(crate) use server::Server;
+pub(crate) use server::{Server, nats_server};
 pub(crate) use world::{World, named};
 
 /// Whether tests that kill servers are passed over.

@@ -66,7 +66,7 @@ impl Server {
         let remove = if self.owned.is_some() { Path::new("") } else { &self.dir };
         let child = Command::new("sh")
             .args(["-c", WATCH, "watch"])
-            .args([&binary(), &config, &self.dir.join("server.log")])
+            .args([&nats_server(), &config, &self.dir.join("server.log")])
             .arg(remove)
             .stdin(Stdio::piped())
             .spawn()
@@ -104,7 +104,7 @@ impl Drop for Server {
 }
 
 /// `MILLRACE_NATS_SERVER`, or what `ops/lib/tools.sh` installed.
-fn binary() -> PathBuf {
+pub(crate) fn nats_server() -> PathBuf {
     if let Some(path) = std::env::var_os("MILLRACE_NATS_SERVER") {
         return path.into();
     }

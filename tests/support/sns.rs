@@ -1,6 +1,7 @@
 //! A double of the hosts of Amazon SNS: an authority of its own, a server over TLS that gives the certificate messages are signed
 //! with, and messages of SES signed as SNS signs them (version 2).
 
+use super::pem;
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rand::SystemRandom,
@@ -23,7 +24,7 @@ use tokio_rustls::{
     rustls::{
         ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     },
 };
 use workers::mail::sns::Envelope;
@@ -52,7 +53,7 @@ impl SnsDouble {
         };
         let key = signing_key();
         let signing = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key.1, &rcgen::PKCS_RSA_SHA256).expect("a key");
-        let page = pem(&certificate("sns.amazonaws.com", &signing));
+        let page = pem("CERTIFICATE", &certificate("sns.amazonaws.com", &signing));
         let host_key = rcgen::KeyPair::generate().expect("a key");
         let host = certificate(HOST, &host_key);
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(host_key.serialize_der()));
@@ -75,7 +76,7 @@ impl SnsDouble {
             }
         });
         let authority = dir.join("authority.pem");
-        std::fs::write(&authority, pem(&root)).expect("the authority's certificate");
+        std::fs::write(&authority, pem("CERTIFICATE", &root)).expect("the authority's certificate");
         Self { key: key.0, address, authority }
     }
 
@@ -128,11 +129,4 @@ fn signed(key: &RsaKeyPair, mut message: Value) -> Value {
     key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).expect("a signature");
     message["Signature"] = json!(BASE64_STANDARD.encode(signature));
     message
-}
-
-fn pem(der: &CertificateDer<'_>) -> String {
-    let text = BASE64_STANDARD.encode(der);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
