@@ -284,4 +284,4 @@ impl<R: crate::Rejection> From<R> for WriteError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

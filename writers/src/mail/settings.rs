@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 use uuid::Uuid;
 
@@ -26,8 +25,6 @@ use uuid::Uuid;
 pub const MAX_TEMPLATES: usize = 50;
 /// The kinds a tenant can switch off.
 pub const SWITCHES: [MessageKind; 3] = [MessageKind::Receipt, MessageKind::Enrolment, MessageKind::PasswordReset];
-/// How old the settings may be that a message is made with.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// A tenant's settings. Its parts are shared, so copying the state is cheap.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -215,18 +212,23 @@ pub async fn settings_aggregate(writer: &Writer, tenant: &TenantId) -> Result<Uu
     Ok(writer.tenant_key(tenant).await?.derived_id("mail.settings", tenant.as_str()))
 }
 
-/// A tenant's settings as they were a moment ago at most.
+/// A tenant's settings as they are now, so a mail is never made with what was changed before its cause.
 pub async fn settings_of(writer: &Writer, tenant: &TenantId) -> Result<MailSettings, WriteError> {
     let id = settings_aggregate(writer, tenant).await?;
-    Ok(writer.load_cached::<MailSettings>(tenant, id, FRESH).await?.state.clone())
+    Ok(writer.load::<MailSettings>(tenant, id).await?.state.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::{NOW, given};
+    use crate::{
+        Meta,
+        harness::{NOW, given},
+        writer::tests::two_processes,
+    };
     use MailSettingsCommand as C;
     use MailSettingsRejection as R;
+    use bus_schema::CommandId;
 
     fn sender() -> MessageSender {
         MessageSender { name: "Garden".into(), email: "shop@garden.example".into(), reply_to: None }
@@ -238,6 +240,18 @@ mod tests {
 
     fn set(sender: Option<MessageSender>, off: &[MessageKind]) -> MailSettingsCommand {
         C::Set { sender, off: off.iter().copied().collect() }
+    }
+
+    #[tokio::test]
+    async fn what_another_process_changed_holds_at_once() {
+        let (here, there, tenant) = two_processes().await;
+        let meta = || Meta::system("test", CommandId::random());
+        let id = settings_aggregate(&here, &tenant).await.unwrap();
+        here.execute::<MailSettings>(&tenant, id, &meta(), &set(Some(sender()), &[])).await.unwrap();
+        assert!(settings_of(&there, &tenant).await.unwrap().since(MessageKind::Receipt).is_some());
+        let off = set(Some(sender()), &[MessageKind::Receipt]);
+        here.execute::<MailSettings>(&tenant, id, &meta(), &off).await.unwrap();
+        assert!(settings_of(&there, &tenant).await.unwrap().since(MessageKind::Receipt).is_none());
     }
 
     #[test]

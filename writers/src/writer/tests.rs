@@ -7,7 +7,8 @@ use bus_schema::identity::scope::Scopes;
 
 const LONG: Duration = Duration::from_secs(3_600);
 
-async fn two_processes() -> (Writer, Writer, TenantId) {
+/// Two writers of one log, and a tenant there.
+pub(crate) async fn two_processes() -> (Writer, Writer, TenantId) {
     let (log, keys) = (MemoryStore::default(), KeyDirectory::in_memory());
     let tenant = TenantId::try_new("demo").unwrap();
     keys.create_tenant(&tenant).await.unwrap();

@@ -158,8 +158,11 @@ async fn look(parts: &ReasonParts, event: &StoredEvent) -> Result<(), ReasonErro
         _ => return Ok(()),
     };
     let (at, now) = (event.envelope.at, writer.clock().now());
+    if at.plus_seconds(TOO_LATE) < now {
+        return Ok(());
+    }
     let since = settings_of(writer, tenant).await?.since(kind);
-    if at.plus_seconds(TOO_LATE) < now || since.is_none_or(|since| at < since) {
+    if since.is_none_or(|since| at < since) {
         return Ok(());
     }
     let customers = matches!(kind, MessageKind::Receipt | MessageKind::Enrolment);
