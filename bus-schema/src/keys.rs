@@ -223,7 +223,7 @@ impl KeyDirectory {
         erased
     }
 
-    /// Keys that were read in an epoch are dropped when that is over: one of them may have been destroyed meanwhile.
+    /// Keys that were read in an epoch are not kept when that is over: one of them may have been destroyed meanwhile.
     fn remember(&self, keys: &[Arc<SealingKey>], read_in: Option<Epoch>) {
         let (mut cache, now) = (lock(&self.0.cache), Instant::now());
         if read_in.is_some_and(|epoch| epoch != cache.epoch()) {
@@ -257,6 +257,21 @@ mod tests {
         keys.destroy(&demo(), one.id).await.unwrap();
         let ring = keys.load(&demo(), &[one.id, two.id]).await.unwrap();
         assert!(ring.get(one.id).is_none() && ring.get(two.id).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_all_was_forgotten_is_not_kept() {
+        let keys = KeyDirectory::in_memory();
+        keys.create_tenant(&demo()).await.unwrap();
+        let key = keys.fresh(&demo()).await.unwrap();
+        let there = || lock(&keys.0.cache).get(key.id).is_some();
+        let before = lock(&keys.0.cache).epoch();
+        lock(&keys.0.cache).clear();
+        keys.remember(std::slice::from_ref(&key), Some(before));
+        assert!(!there(), "it may have been destroyed meanwhile");
+        let now = lock(&keys.0.cache).epoch();
+        keys.remember(std::slice::from_ref(&key), Some(now));
+        assert!(there());
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use bus_schema::{
     time::Clock,
 };
 use projectors::platform::board::Board;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use workers::runtime::RuntimeParts;
 use writers::{
     EventStore, Writer,
@@ -50,7 +50,7 @@ impl Base {
         }
     }
 
-    pub fn runtime(&self) -> RuntimeParts {
-        RuntimeParts { bus: self.bus.clone(), writer: self.writer.clone(), board: self.board.clone() }
+    pub fn runtime(&self, places: PathBuf) -> RuntimeParts {
+        RuntimeParts { bus: self.bus.clone(), writer: self.writer.clone(), board: self.board.clone(), places }
     }
 }

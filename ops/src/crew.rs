@@ -69,7 +69,8 @@ pub fn start(crew: Crew<'_>) -> io::Result<Vec<Worker>> {
         folder: data.mail(),
         places: storage.mail_places.clone(),
     };
-    let (runtime, patience, place) = (base.runtime(), processes.fulfilment(), storage.places.join("fulfilments.json"));
+    let runtime = base.runtime(storage.places.clone());
+    let (patience, place) = (processes.fulfilment(), storage.places.join("fulfilments.json"));
     let owner = fulfilment::timer_owner(&runtime, patience, place.clone());
     let import_parts = ImportParts {
         bus: bus.clone(),

@@ -79,10 +79,12 @@ impl Recorder {
     }
 }
 
+/// `places` outlives the worker as its data directory would.
 async fn parts(world: &World) -> RuntimeParts {
     let board = Board::start(world.bus.clone());
     assert!(board.caught_up(Duration::from_secs(20)).await);
-    RuntimeParts { bus: world.bus.clone(), writer: world.writer.clone(), board }
+    let places = world.folder("places");
+    RuntimeParts { bus: world.bus.clone(), writer: world.writer.clone(), board, places }
 }
 
 fn start(parts: &RuntimeParts, recorder: &Recorder) -> Worker {
@@ -152,9 +154,9 @@ async fn what_fails_too_often_is_parked_and_tried_again_on_demand() {
     worker.stop().await;
 }
 
-/// What was in flight beside it was delivered as often, and is not parked with it.
+/// What was in flight beside it was delivered as often, and is not parked with it, not even what failed.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_that_never_ends_is_parked_after_enough_deaths() {
+async fn what_ends_every_process_is_found_and_parked() {
     let world = World::shared().await;
     let parts = parts(&world).await;
     let recorder = Recorder::default();
@@ -168,19 +170,37 @@ async fn an_attempt_that_never_ends_is_parked_after_enough_deaths() {
         worker.kill();
     }
     recorder.0.hanging.lock().unwrap().retain(|position| *position == poison);
+    recorder.0.failing.lock().unwrap().insert(before);
+    let ends = async || {
+        recorder.0.begun.lock().unwrap().clear();
+        let worker = start(&parts, &recorder);
+        eventually("it is begun", 30, async || recorder.begun().iter().any(|(seq, _)| *seq == poison)).await;
+        let begun = recorder.begun().len();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(recorder.begun().len(), begun, "nothing is begun beside it");
+        worker.kill();
+    };
+    ends().await;
+    recorder.0.failing.lock().unwrap().clear();
     recorder.0.begun.lock().unwrap().clear();
     let worker = start(&parts, &recorder);
-    eventually("it is begun alone", 30, async || recorder.begun() == [(before, 1), (poison, 1)]).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(recorder.begun(), [(before, 1), (poison, 1)], "nothing is begun beside it");
-    worker.kill();
-    let worker = start(&parts, &recorder);
-    eventually("it is parked without another attempt", 30, async || parts.board.parked(None).len() == 1).await;
+    let parked = async || parts.board.parked(None).iter().any(|entry| !entry.retrying);
+    eventually("it is parked without another attempt", 30, parked).await;
     eventually("the others are done", 30, async || recorder.done() == 2).await;
-    assert_eq!(recorder.begun(), [(before, 1), (poison, 1), (behind, 1)]);
-    let entry = parts.board.parked(None).remove(0);
+    assert!(recorder.begun().iter().all(|(seq, _)| *seq != poison), "{:?}", recorder.begun());
+    let [entry] = &parts.board.parked(None)[..] else { panic!("one is parked") };
     assert_eq!((entry.item.position, entry.item.attempts), (poison, 0));
     assert!(entry.item.cause.starts_with("it was delivered 7 times"), "{}", entry.item.cause);
+    let meta = Meta::system("test", bus_schema::CommandId::random());
+    let retry = ParkedItemCommand::Retry;
+    world.writer.execute::<ParkedItem>(&world.tenant, entry.id, &meta, &retry).await.expect("accepted");
+    eventually("it is tried again", 30, async || recorder.begun().iter().any(|(seq, _)| *seq == poison)).await;
+    worker.kill();
+    let worker = start(&parts, &recorder);
+    let again = async || parts.board.parked_item(entry.id).is_some_and(|entry| entry.times == 2 && !entry.retrying);
+    eventually("it is parked again, and ends no third process", 30, again).await;
+    let tried = recorder.begun().iter().filter(|(seq, _)| *seq == poison).count();
+    assert_eq!(tried, 1);
     worker.stop().await;
 }
 
@@ -198,6 +218,12 @@ async fn what_panics_too_often_is_parked_and_nothing_else_suffers() {
     assert_eq!((entry.item.position, entry.item.attempts), (position, 3));
     assert!(entry.item.cause.contains("panicked"), "{}", entry.item.cause);
     eventually("the other is done", 30, async || recorder.done() == 1).await;
+    let meta = Meta::system("test", bus_schema::CommandId::random());
+    let retry = ParkedItemCommand::Retry;
+    world.writer.execute::<ParkedItem>(&world.tenant, entry.id, &meta, &retry).await.expect("accepted");
+    let again = async || parts.board.parked_item(entry.id).is_some_and(|entry| entry.times == 2 && !entry.retrying);
+    eventually("it panics once more and is parked again", 30, again).await;
+    assert_eq!(recorder.begun().iter().filter(|(seq, _)| *seq == position).count(), 4);
     worker.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! A cluster of the Scylla protocol's reference server, on a loopback network of its own.
 
-use super::Served;
+use super::{NatsCluster, Served};
 use projectors::{
     backend::scylla::{Credentials, Options, ScyllaStore},
     read_store::{ReadStore, ReadStoreError, Severity},
@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 use workers::smtp::Roots;
+
+/// Platforms on one node: nobody drops their seventy tables, and each takes half a megabyte of its heap.
+const PLATFORMS: u32 = 40;
 
 /// One cluster.
 pub(crate) struct Cassandra(Served);
@@ -30,9 +33,15 @@ impl Cassandra {
     /// The node all tests share; each takes a prefix of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cassandra> = OnceLock::new();
-        // Nobody drops their tables, and each takes half a megabyte there: a platform of the cluster profile leaves seventy.
-        let heap = if super::on_cluster() { "2048" } else { "1024" };
-        SHARED.get_or_init(|| Self::serve(&["--nodes", "1", "--hasty", "--heap", heap]))
+        SHARED.get_or_init(|| Self::serve(&["--nodes", "1", "--hasty", "--heap", "1024"]))
+    }
+
+    /// The node of a platform of the cluster profile, by the number of its account.
+    pub(crate) fn of_platform(account: u32) -> &'static Self {
+        static NODES: [OnceLock<Cassandra>; (NatsCluster::ACCOUNTS / PLATFORMS + 1) as usize] =
+            [const { OnceLock::new() }; (NatsCluster::ACCOUNTS / PLATFORMS + 1) as usize];
+        let node = &NODES[(account / PLATFORMS) as usize];
+        node.get_or_init(|| Self::serve(&["--nodes", "1", "--hasty", "--heap", "2048"]))
     }
 
     /// A cluster for a test that kills nodes or needs something special.

@@ -1,5 +1,5 @@
 //! What scenarios run on when they are asked to run on the cluster profile (`MILLRACE_TEST_PROFILE=cluster`): a platform of several
-//! `millrace run` processes, on one cluster of three nats-servers and one Cassandra that all platforms of the test process share. Each
+//! `millrace run` processes, on one cluster of three nats-servers that all platforms of the test process share, and one Cassandra for forty of them. Each
 //! platform has an account of its own there and a prefix of its own here.
 //!
 //! In the folder of a platform, `data` is what its processes share; the keys lie there where `millrace up` has them.
@@ -146,27 +146,33 @@ impl Deployment {
 
     /// Every folder in which something of it is kept.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        [self.dir.as_path(), NatsCluster::shared().dir(), Cassandra::shared().dir()].map(Path::to_owned).to_vec()
+        let views = Cassandra::of_platform(account(&self.dir));
+        [self.dir.as_path(), NatsCluster::shared().dir(), views.dir()].map(Path::to_owned).to_vec()
     }
 }
 
 /// The settings of all processes of the platform in `dir`, the same ones whenever it is started.
-fn environment(dir: &Path, data: &Path) -> Environment {
-    let (keys, number) = (data.join("keys"), dir.join("account"));
-    std::fs::create_dir_all(&keys).expect("a folder");
-    let account = std::fs::read_to_string(&number).ok().and_then(|text| text.parse().ok());
-    let account = account.unwrap_or_else(|| {
+/// The number of a platform's account, for as long as its folder is there.
+fn account(dir: &Path) -> u32 {
+    let number = dir.join("account");
+    let known = std::fs::read_to_string(&number).ok().and_then(|text| text.parse().ok());
+    known.unwrap_or_else(|| {
         let account = NatsCluster::free_account();
         std::fs::write(&number, account.to_string()).expect("written");
         account
-    });
+    })
+}
+
+fn environment(dir: &Path, data: &Path) -> Environment {
+    let (keys, account) = (data.join("keys"), account(dir));
+    std::fs::create_dir_all(&keys).expect("a folder");
     let root = keys.join("root.key");
     if !root.exists() {
         let (one, two) = (bus_schema::ids::random_uuid(), bus_schema::ids::random_uuid());
         std::fs::write(&root, [*one.as_bytes(), *two.as_bytes()].concat()).expect("a key");
     }
     let mut environment = NatsCluster::shared().environment_of(account);
-    environment.extend(Cassandra::shared().environment_of(account, dir));
+    environment.extend(Cassandra::of_platform(account).environment_of(account, dir));
     environment.push(("MILLRACE_ROOT_KEY", root.display().to_string()));
     environment.push(("MILLRACE_SHARED_DIR", data.display().to_string()));
     environment

@@ -10,9 +10,6 @@ use std::{
     },
 };
 
-/// Platforms that may share one cluster.
-const ACCOUNTS: u32 = 200;
-
 /// One cluster.
 pub(crate) struct NatsCluster(Served);
 
@@ -25,6 +22,9 @@ impl Deref for NatsCluster {
 }
 
 impl NatsCluster {
+    /// Platforms that may share one cluster.
+    pub(crate) const ACCOUNTS: u32 = 200;
+
     pub(crate) fn serve() -> Self {
         Self(Served::serve("../ops/nats-cluster", &[]))
     }
@@ -32,14 +32,14 @@ impl NatsCluster {
     /// The one that all platforms of the cluster profile share; each takes an account of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<NatsCluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self(Served::serve("../ops/nats-cluster", &["--accounts", &ACCOUNTS.to_string()])))
+        SHARED.get_or_init(|| Self(Served::serve("../ops/nats-cluster", &["--accounts", &Self::ACCOUNTS.to_string()])))
     }
 
     /// The number of an account that nobody has.
     pub(crate) fn free_account() -> u32 {
         static TAKEN: AtomicU32 = AtomicU32::new(0);
         let number = TAKEN.fetch_add(1, Ordering::Relaxed) + 1;
-        assert!(number <= ACCOUNTS, "more than {ACCOUNTS} platforms in one run: raise ACCOUNTS");
+        assert!(number <= Self::ACCOUNTS, "more than {} platforms in one run: raise ACCOUNTS", Self::ACCOUNTS);
         number
     }
 

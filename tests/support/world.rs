@@ -8,7 +8,10 @@ use bus_schema::{
     keys::{KeyDirectory, RootKey},
     time::Clock,
 };
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 use uuid::Uuid;
 use writers::{
     EventStore, Meta, Receipt, WriteError, Writer,
@@ -39,6 +42,13 @@ pub(crate) fn named(email: &str) -> ContactCommand {
 }
 
 impl World {
+    /// A folder of its own, which is there as long as this.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let path = self.secrets.path().join(name);
+        std::fs::create_dir_all(&path).expect("a folder");
+        path
+    }
+
     /// A cell of its own on the shared server.
     pub(crate) async fn shared() -> Self {
         Self::on(Server::shared()).await

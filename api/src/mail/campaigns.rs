@@ -403,7 +403,7 @@ pub struct NewSchedule {
     /// RFC 3339, in the future and within a year, or `now`.
     #[schema(example = "2027-03-20T09:00:00+01:00")]
     pub at: String,
-    /// The zone its author thinks in, an IANA name. When absent it stays as scheduled before, UTC at first.
+    /// The zone its author thinks in, an IANA name. When absent it stays as it is scheduled, and is UTC where it is not.
     #[schema(example = "Europe/Berlin")]
     #[serde(default)]
     pub time_zone: Option<String>,

@@ -107,7 +107,7 @@ impl Bus {
     }
 
     /// How often a connection was made: a change says that what the server held for this client may be gone.
-    pub(super) fn connects(&self) -> u64 {
+    pub(crate) fn connects(&self) -> u64 {
         self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
     }
 

@@ -46,28 +46,31 @@ impl Bus {
         let is_doubtful = |subject: &&String| is_wild(subject) || !found.contains_key(*subject);
         let doubtful: Vec<(&String, u64)> =
             subjects.iter().filter(is_doubtful).map(|subject| (subject, seen(subject, found))).collect();
+        self.newer(stream, &doubtful).await
+    }
+
+    /// Those of which the leader has something newer, with its position.
+    pub(super) async fn behind(
+        &self,
+        stream: &str,
+        found: &HashMap<String, u64>,
+    ) -> Result<Vec<(String, u64)>, ReadError> {
+        if self.replicas() == 1 {
+            return Ok(Vec::new());
+        }
+        let found: Vec<(&String, u64)> = found.iter().map(|(subject, seq)| (subject, *seq)).collect();
+        self.newer(stream, &found).await
+    }
+
+    /// Of subjects or patterns, each with what was seen of it, those of which the leader has something newer.
+    async fn newer(&self, stream: &str, seen: &[(&String, u64)]) -> Result<Vec<(String, u64)>, ReadError> {
         let ask = async |(subject, seen): &(&String, u64)| {
             let newest = self.newest(stream, subject).await?;
             Ok(newest.filter(|newest| newest > seen).map(|newest| ((*subject).clone(), newest)))
         };
-        let lacking: Vec<Option<(String, u64)>> =
-            stream::iter(&doubtful).map(ask).buffer_unordered(AT_ONCE).try_collect().await?;
-        Ok(lacking.into_iter().flatten().collect())
-    }
-
-    /// Whether these are the last positions of their subjects.
-    pub(super) async fn leader_has_none_after(
-        &self,
-        stream: &str,
-        newest: &HashMap<String, u64>,
-    ) -> Result<bool, ReadError> {
-        if self.replicas() == 1 {
-            return Ok(true);
-        }
-        let ask = async |(subject, seen): (&String, &u64)| {
-            Ok(self.newest(stream, subject).await?.is_none_or(|newest| newest <= *seen))
-        };
-        stream::iter(newest).map(ask).buffer_unordered(AT_ONCE).try_fold(true, async |all, one| Ok(all && one)).await
+        let newer: Vec<Option<(String, u64)>> =
+            stream::iter(seen).map(ask).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(newer.into_iter().flatten().collect())
     }
 
     /// Where the leader has the last message of a subject.

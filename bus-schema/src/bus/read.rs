@@ -128,10 +128,12 @@ impl Bus {
     pub async fn last_events(&self, family: Family, subjects: &[String]) -> Result<Vec<StoredEvent>, ReadError> {
         let stream = family.stream(self.cell());
         let mut patience = self.patience(&stream);
+        let mut goals = HashMap::new();
         loop {
             let found = self.last_of(&stream, subjects).await?;
             let newest: HashMap<String, u64> = found.iter().filter_map(message::direct_position).collect();
-            if self.leader_has_none_after(&stream, &newest).await? {
+            let behind = self.behind(&stream, &newest).await?;
+            if falling_short(behind, &newest, &mut goals).is_empty() {
                 return found.iter().map(|message| stored(&stream, message)).collect();
             }
             patience.a_moment().await?;
@@ -209,17 +211,11 @@ impl Bus {
         loop {
             let found: HashMap<String, u64> = messages.iter().filter_map(message::direct_position).collect();
             let lacking = self.lacking(stream, subjects, &found).await?;
-            let falls_short =
-                |(subject, newest): &(String, u64)| seen(subject, &found) < *goals.get(subject).unwrap_or(newest);
-            let short: Vec<(String, u64)> = lacking.into_iter().filter(falls_short).collect();
-            if short.is_empty() {
+            let again = falling_short(lacking, &found, &mut goals);
+            if again.is_empty() {
                 return Ok(messages);
             }
-            for (subject, newest) in &short {
-                goals.entry(subject.clone()).or_insert(*newest);
-            }
             patience.a_moment().await?;
-            let again: Vec<String> = short.into_iter().map(|(subject, _)| subject).collect();
             let is_asked_again = |message: &Message| {
                 message::direct_position(message)
                     .is_some_and(|(subject, _)| again.iter().any(|filter| passes(filter, &subject)))
@@ -274,6 +270,22 @@ impl Bus {
     }
 }
 
+/// Of subjects that lack something those that have not what the leader had when they were first looked at.
+fn falling_short(
+    lacking: Vec<(String, u64)>,
+    found: &HashMap<String, u64>,
+    goals: &mut HashMap<String, u64>,
+) -> Vec<String> {
+    let mut short = Vec::new();
+    for (subject, newest) in lacking {
+        let goal = *goals.entry(subject.clone()).or_insert(newest);
+        if seen(&subject, found) < goal {
+            short.push(subject);
+        }
+    }
+    short
+}
+
 /// Events of a stretch of the log.
 #[derive(Clone, Debug)]
 pub struct Piece {
@@ -310,4 +322,19 @@ pub enum ReadError {
     Malformed { stream: String, seq: u64, source: MalformedMessage },
     #[error("an answer of the log cannot be read")]
     Unreadable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_that_goes_on_is_not_followed_for_ever() {
+        let found = |seq: u64| HashMap::from([("ev.a".to_owned(), seq)]);
+        let lacking = |newest: u64| vec![("ev.*".to_owned(), newest)];
+        let mut goals = HashMap::new();
+        assert_eq!(falling_short(lacking(7), &found(5), &mut goals), ["ev.*"]);
+        assert_eq!(falling_short(lacking(9), &found(6), &mut goals), ["ev.*"]);
+        assert!(falling_short(lacking(12), &found(7), &mut goals).is_empty(), "what was there first is found");
+    }
 }

@@ -37,7 +37,7 @@ pub(super) async fn tell(bus: &Bus, tenant: &TenantId, id: KeyId) {
 /// Forgets what others destroy.
 pub(super) fn hear(bus: Bus, directory: Weak<Inner>) -> Hearing {
     Hearing(tokio::spawn(async move {
-        let mut losses = bus.losses();
+        let (mut losses, mut connects) = (bus.losses(), bus.connects());
         let mut heard = loop {
             match bus.hear("forget.*").await {
                 Ok(heard) => break heard,
@@ -52,7 +52,8 @@ pub(super) fn hear(bus: Bus, directory: Weak<Inner>) -> Hearing {
                 None => cache.clear(),
             }
         };
-        // What was said before this heard.
+        // What was said before all servers knew that this hears.
+        tokio::time::sleep(SETTLED).await;
         forget(None);
         loop {
             tokio::select! {
@@ -65,9 +66,10 @@ pub(super) fn hear(bus: Bus, directory: Weak<Inner>) -> Hearing {
                 },
                 Ok(()) = losses.changed() => {
                     forget(None);
-                    while !bus.is_connected() {
+                    while bus.connects() == connects {
                         tokio::time::sleep(RETRY).await;
                     }
+                    connects = bus.connects();
                     tokio::time::sleep(SETTLED).await;
                     forget(None);
                 }

@@ -5,13 +5,14 @@
 //! durable.
 //!
 //! An attempt that takes the process with it is counted by the server alone, as a delivery, with all that was in flight beside it.
-//! After [`Patience::deliveries`] an item is suspect: suspects are tried alone, the oldest first, and the first one a start meets that
-//! was suspect before is parked without an attempt. So what ends every process is found, and costs its neighbours nothing.
+//! After [`Patience::deliveries`] an item is suspect: suspects are tried alone, and noted in the [`Journal`] before they begin. One that
+//! a start finds there is parked without another attempt. So what ends every process is found, and costs its neighbours nothing.
 
 use super::{
     RuntimeParts, crash,
     intake::{self, Intake},
     item::{Failure, Handler, Item, Job},
+    journal::{Entry, Journal},
     lanes::Lanes,
     parking,
     status::InFlight,
@@ -39,6 +40,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub fn start<H: Handler>(parts: RuntimeParts, job: Job, handler: H) -> Worker {
     Worker::start(job.name, |stop| async move {
         let handler = Arc::new(handler);
+        let journal = Journal::open(parts.places.join(format!("{}.journal.json", job.name))).await;
         let (running, retrying) = (JoinSet::new(), JoinSet::new());
         let (begun, retried) = (HashMap::new(), HashMap::new());
         Consuming {
@@ -47,7 +49,8 @@ pub fn start<H: Handler>(parts: RuntimeParts, job: Job, handler: H) -> Worker {
             handler,
             lanes: Lanes::new(),
             tries: Tries::default(),
-            has_met_suspect: false,
+            journal,
+            alone: None,
             running,
             begun,
             retrying,
@@ -64,18 +67,22 @@ struct Consuming<H> {
     handler: Arc<H>,
     lanes: Lanes<Delivery>,
     tries: Tries,
-    has_met_suspect: bool,
+    journal: Journal,
+    /// The suspect that is being handled; nothing is begun beside it.
+    alone: Option<Id>,
     running: JoinSet<After>,
     /// What each running task handles.
     begun: HashMap<Id, Begun>,
     /// Parked items that are tried again.
-    retrying: JoinSet<()>,
+    retrying: JoinSet<bool>,
     retried: HashMap<Id, Uuid>,
 }
 
 struct Begun {
     key: String,
     delivery: Delivery,
+    /// It ended the process before this one, and is parked.
+    kills: bool,
     _working: InFlight,
 }
 
@@ -112,10 +119,7 @@ impl<H: Handler> Consuming<H> {
                     None => break,
                 },
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended, &stop).await,
-                Some(ended) = self.retrying.join_next_with_id() => {
-                    let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                    self.retried.remove(&id);
-                }
+                Some(ended) = self.retrying.join_next_with_id() => self.retry_ended(ended).await,
                 _ = heartbeat.tick() => self.beat().await,
                 Ok(()) = changes.changed() => {}
                 () = status.resumed(), if paused => {}
@@ -124,18 +128,20 @@ impl<H: Handler> Consuming<H> {
             if status.is_paused() {
                 continue;
             }
-            while self.running.len() < self.at_once()
+            while self.may_begin()
                 && let Some((key, _, delivery)) = self.lanes.take(Instant::now())
             {
-                self.begin(key, delivery, &stop);
+                self.begin(key, delivery, &stop).await;
             }
-            self.retry_parked(&stop);
+            self.retry_parked(&stop).await;
         }
         // What has begun is finished and recorded; what waits comes again.
         while let Some(ended) = self.running.join_next_with_id().await {
             self.ended(ended, &stop).await;
         }
-        while self.retrying.join_next().await.is_some() {}
+        while let Some(ended) = self.retrying.join_next_with_id().await {
+            self.retry_ended(ended).await;
+        }
         tracing::debug!(worker = name, "stopped");
     }
 
@@ -147,33 +153,37 @@ impl<H: Handler> Consuming<H> {
         self.lanes.put(key, delivery.seq, delivery);
     }
 
-    /// How many may be handled at once now: one, as long as there is a suspect.
-    fn at_once(&self) -> usize {
-        let mut taken = self.lanes.waiting().chain(self.begun.values().map(|begun| &begun.delivery));
-        if taken.any(|delivery| self.is_suspect(delivery)) { 1 } else { self.job.concurrency }
+    /// Whether the next item may begin: a suspect when nothing else is under way.
+    fn may_begin(&mut self) -> bool {
+        if self.alone.is_some() || self.running.len() >= self.job.concurrency {
+            return false;
+        }
+        !self.suspect_is_next() || (self.running.is_empty() && self.retrying.is_empty())
+    }
+
+    fn suspect_is_next(&mut self) -> bool {
+        let next = self.lanes.next(Instant::now()).map(|delivery| (delivery.seq, delivery.attempt));
+        next.is_some_and(|(seq, attempt)| self.is_suspect(seq, attempt))
     }
 
     /// Whether it may be what ended the processes that took it: it was delivered so often, and this one has not seen it fail.
-    fn is_suspect(&self, delivery: &Delivery) -> bool {
-        delivery.attempt > self.job.patience.deliveries && self.tries.failed(delivery.seq) == 0
+    fn is_suspect(&self, seq: u64, attempt: u64) -> bool {
+        attempt > self.job.patience.deliveries && self.tries.failed(seq) == 0
     }
 
-    fn begin(&mut self, key: String, delivery: Delivery, stop: &Stop) {
+    async fn begin(&mut self, key: String, delivery: Delivery, stop: &Stop) {
         let (parts, job, handler) = (self.parts.clone(), self.job.clone(), self.handler.clone());
         let (mut stop, working, taken) = (stop.clone(), stop.status().begin(), delivery.clone());
-        let history = History { failed: self.tries.failed(delivery.seq), kills: self.kills(&delivery) };
+        let (seq, is_suspect) = (delivery.seq, self.is_suspect(delivery.seq, delivery.attempt));
+        let kills = is_suspect && self.journal.has_ended_one(Entry::Event(seq));
+        if is_suspect {
+            self.journal.begins(Entry::Event(seq)).await;
+        }
+        let history = History { failed: self.tries.failed(seq), kills };
         let task =
             self.running.spawn(async move { attempt(&parts, &job, &*handler, &taken, history, &mut stop).await });
-        self.begun.insert(task.id(), Begun { key, delivery, _working: working });
-    }
-
-    /// Whether it ended the process before this one: that one began the oldest suspect first, and alone.
-    fn kills(&mut self, delivery: &Delivery) -> bool {
-        if !self.is_suspect(delivery) || self.has_met_suspect {
-            return false;
-        }
-        self.has_met_suspect = true;
-        delivery.attempt > self.job.patience.deliveries + 1
+        self.alone = is_suspect.then(|| task.id());
+        self.begun.insert(task.id(), Begun { key, delivery, kills, _working: working });
     }
 
     async fn ended(&mut self, ended: Result<(Id, After), JoinError>, stop: &Stop) {
@@ -183,7 +193,8 @@ impl<H: Handler> Consuming<H> {
                 stop.status().failed(format!("an attempt ended in a panic: {error}"));
                 let Some(begun) = self.begun.get(&error.id()) else { return };
                 let (worker, subject, position) = (self.job.name, begun.delivery.subject(), begun.delivery.seq);
-                tracing::error!(worker, subject, position, %error, "an attempt ended in a panic");
+                let tenant = subject.split('.').nth(2).unwrap_or_default();
+                tracing::error!(tenant, worker, subject, position, %error, "an attempt ended in a panic");
                 let rest = self.job.patience.rest(self.tries.failed(begun.delivery.seq) + 1);
                 begun.delivery.again_after(rest).await;
                 (error.id(), After::Failed(rest))
@@ -191,6 +202,10 @@ impl<H: Handler> Consuming<H> {
         };
         let Some(begun) = self.begun.remove(&id) else { return };
         let seq = begun.delivery.seq;
+        self.alone.take_if(|alone| *alone == id);
+        if !(begun.kills && matches!(after, After::Again(_))) {
+            self.journal.ends(Entry::Event(seq)).await;
+        }
         match after {
             After::Done => {
                 stop.status().is_done();
@@ -216,7 +231,10 @@ impl<H: Handler> Consuming<H> {
         }
     }
 
-    fn retry_parked(&mut self, stop: &Stop) {
+    async fn retry_parked(&mut self, stop: &Stop) {
+        if self.alone.is_some() || self.suspect_is_next() {
+            return;
+        }
         let known: HashSet<Uuid> = self.retried.values().copied().collect();
         for entry in self.parts.board.retries(self.job.name) {
             if known.contains(&entry.id) || self.retrying.len() >= self.job.concurrency {
@@ -225,23 +243,38 @@ impl<H: Handler> Consuming<H> {
             let (parts, worker, handler, status) =
                 (self.parts.clone(), self.job.name, self.handler.clone(), stop.status().clone());
             let id = entry.id;
+            let kills = self.journal.has_ended_one(Entry::ParkedItem(id));
+            self.journal.begins(Entry::ParkedItem(id)).await;
             let task = self.retrying.spawn(async move {
                 let _working = status.begin();
-                if let Err(error) = parking::retry(&parts, worker, &*handler, &entry).await {
+                let recorded = parking::retry(&parts, worker, &*handler, &entry, kills).await;
+                if let Err(error) = &recorded {
                     status.failed(format!("a parked item is not tried again yet: {error}"));
                     tokio::time::sleep(RETRY).await;
                 }
+                recorded.is_ok() || !kills
             });
             self.retried.insert(task.id(), id);
+        }
+    }
+
+    /// `Ok(true)`: nothing of it is to be remembered. One that panicked is parked again as if it had ended the process.
+    async fn retry_ended(&mut self, ended: Result<(Id, bool), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(item) = self.retried.remove(&id).map(Entry::ParkedItem) else { return };
+        match ended {
+            Ok((_, true)) => self.journal.ends(item).await,
+            Ok((_, false)) => {}
+            Err(_) => self.journal.fails(item),
         }
     }
 }
 
 /// What is known of an item before an attempt.
 struct History {
-    /// Attempts that failed in this process.
+    /// Attempts that failed here.
     failed: u64,
-    /// It seems to end the process that takes it.
+    /// It ended the process before this one.
     kills: bool,
 }
 
@@ -266,21 +299,23 @@ async fn attempt<H: Handler>(
     let History { failed, kills } = history;
     let mut item = Item::new(job.name, event, failed + 1);
     if failed == 0 && delivery.attempt > 1 {
-        match parking::was_parked(parts, &item, stop).await {
+        match parking::was_parked(parts, job.name, &item, stop).await {
             // Its parking was recorded, and the acknowledgement lost.
-            Some(true) => {
+            Ok(true) => {
                 delivery.ack().await;
                 return After::Done;
             }
-            Some(false) => {}
-            None => return again(delivery, RETRY, "the worker stops", stop).await,
+            Ok(false) => {}
+            Err(error) => return again(delivery, RETRY, &error.to_string(), stop).await,
         }
     }
     let patience = &job.patience;
     let cause = if kills {
         item.attempt = 0;
         let times = delivery.attempt - 1;
-        format!("it was delivered {times} times and nothing was heard of it: processes that took it seem to have ended")
+        format!(
+            "it was delivered {times} times, and was handled alone when the process ended; the log output may say why"
+        )
     } else if failed >= patience.attempts {
         item.attempt = failed;
         "its handling panicked; the log output says where".to_owned()

@@ -58,8 +58,22 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// The next item to begin, without beginning it.
+    pub(super) fn next(&mut self, now: Instant) -> Option<&T> {
+        let (seq, key) = self.first(now)?;
+        self.lanes.get(&key)?.waiting.get(&seq)
+    }
+
     /// The next item to begin. Its key is busy until [`Lanes::done`] or [`Lanes::holds`].
     pub(super) fn take(&mut self, now: Instant) -> Option<(String, u64, T)> {
+        let (seq, key) = self.first(now)?;
+        let lane = self.lanes.get_mut(&key)?;
+        lane.state = State::Busy(seq);
+        let item = lane.waiting.remove(&seq)?;
+        Some((key, seq, item))
+    }
+
+    fn first(&mut self, now: Instant) -> Option<(u64, String)> {
         self.past.take_if(|past| past.left == 0 || past.until <= now);
         let upto = self.past.as_ref().map_or(u64::MAX, |past| past.upto);
         let is_free = |lane: &Lane<T>| match lane.state {
@@ -69,11 +83,7 @@ impl<T> Lanes<T> {
         };
         let first = |lane: &Lane<T>| lane.waiting.first_key_value().map(|(seq, _)| *seq).filter(|seq| *seq <= upto);
         let free = self.lanes.iter().filter(|(_, lane)| is_free(lane));
-        let (seq, key) = free.filter_map(|(key, lane)| Some((first(lane)?, key.clone()))).min()?;
-        let lane = self.lanes.get_mut(&key)?;
-        lane.state = State::Busy(seq);
-        let item = lane.waiting.remove(&seq)?;
-        Some((key, seq, item))
+        free.filter_map(|(key, lane)| Some((first(lane)?, key))).min().map(|(seq, key)| (seq, key.clone()))
     }
 
     /// An item has ended, well or for good.

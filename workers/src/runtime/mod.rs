@@ -8,6 +8,7 @@ mod consume;
 pub mod crash;
 mod intake;
 mod item;
+mod journal;
 mod lanes;
 mod parking;
 pub mod roster;
@@ -23,6 +24,7 @@ pub use status::{Glance, Trouble, WorkerStatus};
 
 use bus_schema::bus::Bus;
 use projectors::platform::board::Board;
+use std::path::PathBuf;
 use writers::Writer;
 
 /// What every worker over the log needs. Cheap to clone.
@@ -32,4 +34,6 @@ pub struct RuntimeParts {
     pub writer: Writer,
     /// Says who is paused, and which parked items are to be tried again.
     pub board: Board,
+    /// The folder for what a worker keeps from one start to the next; all processes that share the work share it.
+    pub places: PathBuf,
 }

@@ -15,6 +15,8 @@ use writers::{
 
 /// How long to wait after the log did not take it.
 const RETRY: Duration = Duration::from_secs(1);
+/// Why an item is parked again whose retry never came to an end.
+const KILLED: &str = "it was tried again, and that ended in a panic or with the process; the log output may say why";
 
 /// Records that an item is parked, however long that takes. False: the worker is asked to stop before.
 pub(super) async fn park(
@@ -57,31 +59,41 @@ pub(super) async fn park(
     }
 }
 
-/// Whether an item was parked before, whatever became of it since; asked until it is known. `None`: the worker is asked to stop before.
-pub(super) async fn was_parked(parts: &RuntimeParts, item: &Item, stop: &mut Stop) -> Option<bool> {
+/// Whether an item was parked before, whatever became of it since; asked until the log answers or the worker is asked to stop.
+pub(super) async fn was_parked(
+    parts: &RuntimeParts,
+    worker: &'static str,
+    item: &Item,
+    stop: &mut Stop,
+) -> Result<bool, WriteError> {
     let (tenant, position) = (&item.event.subject.tenant, item.event.seq);
     loop {
         match parts.writer.load::<ParkedItem>(tenant, item.effect().0).await {
-            Ok(loaded) => return Some(loaded.state.standing().is_some()),
-            Err(WriteError::NoTenant(_)) => return Some(false),
+            Ok(loaded) => return Ok(loaded.state.standing().is_some()),
+            Err(WriteError::NoTenant(_)) => return Ok(false),
             Err(error) => {
                 stop.status().failed(format!("whether event {position} was parked is not known yet: {error}"));
-                tracing::warn!(%tenant, position, %error, "whether an item was parked before is not known yet");
+                tracing::warn!(%tenant, worker, position, %error, "whether an item was parked before is not known yet");
+                if !error.is_outage() || stop.is_asked() {
+                    return Err(error);
+                }
             }
         }
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
-            () = stop.asked() => return None,
+            () = stop.asked() => {}
         }
     }
 }
 
-/// Tries a parked item once more, as somebody asked, and records what came of it.
+/// Tries a parked item once more, as somebody asked, and records what came of it. One that ended the process when it was tried is
+/// parked again instead.
 pub(super) async fn retry<H: Handler>(
     parts: &RuntimeParts,
     worker: &'static str,
     handler: &H,
     entry: &ParkedEntry,
+    kills: bool,
 ) -> Result<(), WriteError> {
     let now = parts.writer.load::<ParkedItem>(&entry.tenant, entry.id).await?;
     if now.state.standing() != Some(ItemStanding::Retrying) {
@@ -90,6 +102,7 @@ pub(super) async fn retry<H: Handler>(
     let attempt = u64::from(entry.item.attempts) + 1;
     let (tenant, position, effect) = (&entry.tenant, entry.item.position, EffectId(entry.id));
     let outcome = match read(parts, entry).await {
+        _ if kills => Err(Failure::Never(KILLED.to_owned())),
         Ok(event) => handler.handle(&Item::new(worker, event, attempt)).await,
         Err(failure) => Err(failure),
     };

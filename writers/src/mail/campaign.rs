@@ -93,7 +93,7 @@ pub enum CampaignCommand {
         content: CampaignContent,
     },
     /// Sets the time, another one too while it is scheduled; without one it goes out now. `time_zone` is an IANA name; without one it
-    /// stays as it is scheduled, UTC at first.
+    /// stays as it is scheduled, and is UTC where it is not.
     Schedule {
         at: Option<Micros>,
         time_zone: Option<String>,
