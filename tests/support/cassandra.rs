@@ -16,7 +16,7 @@ use std::{
 use workers::smtp::Roots;
 
 /// Platforms on one node: nobody drops their seventy tables, and each takes half a megabyte of its heap.
-const PLATFORMS: u32 = 40;
+const PLATFORMS: u32 = 20;
 
 /// One cluster.
 pub(crate) struct Cassandra(Served);

@@ -1,5 +1,5 @@
 //! What scenarios run on when they are asked to run on the cluster profile (`MILLRACE_TEST_PROFILE=cluster`): a platform of several
-//! `millrace run` processes, on one cluster of three nats-servers that all platforms of the test process share, and one Cassandra for forty of them. Each
+//! `millrace run` processes, on one cluster of three nats-servers that all platforms of the test process share, and one Cassandra for twenty of them. Each
 //! platform has an account of its own there and a prefix of its own here.
 //!
 //! In the folder of a platform, `data` is what its processes share; the keys lie there where `millrace up` has them.
